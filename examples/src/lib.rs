@@ -1,0 +1,1 @@
+//! The examples of heartring: see the files beside this folder.
