@@ -1,0 +1,256 @@
+//! Everything a gateway can be told, with the reason for each default.
+
+use std::time::Duration;
+
+use thiserror::Error;
+
+use crate::id::ConnId;
+use crate::listen::ListenOptions;
+use crate::liveness::{Liveness, Overrides};
+
+/// A setting that cannot work, and what to do about it. One line.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[error("{0}")]
+pub struct ConfigError(String);
+
+impl ConfigError {
+    /// An error whose text says what is wrong and names the remedy.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+}
+
+/// The configuration of a gateway.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// By when a peer that vanished must be known dead. The one knob: all other timings follow from it.
+    pub dead_within: Duration,
+    /// Timings set by hand.
+    pub overrides: Overrides,
+    /// Which backend to take.
+    pub backend: BackendChoice,
+    /// Who keeps the deadlines; `None` takes what suits the backend: `Linked` on io_uring, `Sweep` on epoll.
+    pub deadlines: Option<DeadlineStrategy>,
+    /// How many shards; `None` starts one per core. There may be more than cores: a ring holds at most about 25 000
+    /// connections well.
+    pub shards: Option<u16>,
+    /// Whether each shard's thread is pinned to a core. It keeps a shard's memory in one cache; switch it off where other
+    /// programs share the cores.
+    pub pin: bool,
+    /// Upper bounds of everything that grows.
+    pub limits: Limits,
+    /// How long completions may wait for company before a shard wakes; see
+    /// [`BackendConfig::batch_within`](crate::BackendConfig::batch_within).
+    pub batch_within: Duration,
+    /// How often [`Handler::tick`](crate::Handler::tick) is called; `None`: never. A 10 ms tick costs 2.5 ms of CPU per idle
+    /// second.
+    pub tick_every: Option<Duration>,
+    /// See [`ListenOptions::backlog`].
+    pub backlog: u32,
+    /// See [`ListenOptions::congestion_control`].
+    pub congestion_control: Option<String>,
+    /// Whether [`run`](https://docs.rs/heartring) ends the gateway in order on SIGINT and SIGTERM.
+    pub handle_signals: bool,
+}
+
+/// Which backend a gateway takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum BackendChoice {
+    /// io_uring where it is allowed and able, otherwise epoll; the log says which and why.
+    #[default]
+    Auto,
+    /// io_uring, or an error that says why not.
+    Uring,
+    /// epoll.
+    Epoll,
+}
+
+/// Who keeps the heartbeat deadlines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeadlineStrategy {
+    /// A sweep of the dense array finds whose beat is overdue; only then does the deadline go into the kernel, as a poll
+    /// with a linked timeout.
+    Linked,
+    /// Every recv carries a linked timeout, re-armed for the remainder when it fires early.
+    Lease,
+    /// A sweep of the dense array, and no timeout in the kernel.
+    Sweep,
+}
+
+/// Upper bounds. At each of them a peer is refused with a cause and counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Connections of the gateway in all. It is divided evenly over the shards, which share no counter. `None`: as many as
+    /// the descriptors of the process allow.
+    pub conns_max: Option<u32>,
+    /// Connections of one shard. 25 000: cancelling an op walks a hash chain of in-flight ops / 256, 10 µs at 30 000.
+    pub conns_per_shard_max: u32,
+    /// Accepts in flight per listener. Each costs a slot; together they are how many clients one turn can take.
+    pub accepts_in_flight: u32,
+    /// Bytes of one frame. 64 KiB holds what devices and games send; a frame is copied only if it arrives in pieces.
+    pub frame_bytes_max: u32,
+    /// Bytes of all partial frames of one shard, so that half frames cannot fill the memory: 64 MiB.
+    pub partial_bytes_max: u64,
+    /// Bytes queued for one connection, what is in flight included: 256 KiB. A send beyond it is refused to the caller.
+    pub send_queue_bytes_max: u32,
+    /// Above this a connection is congested...
+    pub send_queue_high: u32,
+    /// ...and below this no longer: [`Handler::writable`](crate::Handler::writable) is called.
+    pub send_queue_low: u32,
+    /// Verdicts handled in one turn, so that a mass death does not keep the living waiting. 1024 take about a millisecond.
+    pub verdicts_per_turn_max: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            conns_max: None,
+            conns_per_shard_max: 25_000,
+            accepts_in_flight: 32,
+            frame_bytes_max: 64 << 10,
+            partial_bytes_max: 64 << 20,
+            send_queue_bytes_max: 256 << 10,
+            send_queue_high: 128 << 10,
+            send_queue_low: 32 << 10,
+            verdicts_per_turn_max: 1024,
+        }
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            dead_within: Duration::from_secs(30),
+            overrides: Overrides::default(),
+            backend: BackendChoice::Auto,
+            deadlines: None,
+            shards: None,
+            pin: true,
+            limits: Limits::default(),
+            batch_within: Duration::ZERO,
+            tick_every: None,
+            backlog: ListenOptions::default().backlog,
+            congestion_control: None,
+            handle_signals: true,
+        }
+    }
+}
+
+impl Config {
+    /// The timings that follow from `dead_within` and `overrides`.
+    ///
+    /// # Errors
+    ///
+    /// Timings that contradict each other.
+    pub fn liveness(&self) -> Result<Liveness, ConfigError> {
+        Liveness::derive(self.dead_within, &self.overrides)
+    }
+
+    /// Refuses a configuration that cannot work on any machine. What this machine lacks is found when the gateway starts.
+    ///
+    /// # Errors
+    ///
+    /// The first setting that cannot work, and what to change.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        self.liveness()?;
+        self.limits.validate()?;
+        let refuse = |wrong: bool, why: &str| if wrong { Err(ConfigError::new(why)) } else { Ok(()) };
+        refuse(self.shards == Some(0), "shards is 0; leave it out for one per core")?;
+        refuse(
+            self.tick_every.is_some_and(|every| every < Duration::from_millis(1)),
+            "tick_every is below 1ms; a tick that short is a busy loop",
+        )?;
+        refuse(
+            self.batch_within > Duration::from_millis(100),
+            "batch_within is above 100ms; batching saves nothing beyond about 5ms",
+        )?;
+        refuse(self.backlog == 0, "backlog is 0; choose at least 128")
+    }
+
+    /// The options of the listening sockets.
+    ///
+    /// # Errors
+    ///
+    /// As [`Config::liveness`].
+    pub fn listen_options(&self) -> Result<ListenOptions, ConfigError> {
+        let liveness = self.liveness()?;
+        Ok(ListenOptions {
+            backlog: self.backlog,
+            keepalive: liveness.keepalive,
+            user_timeout: liveness.user_timeout,
+            rto_max: liveness.rto_max,
+            nodelay: true,
+            reuse_port: true,
+            receive_buffer_bytes: None,
+            send_buffer_bytes: None,
+            congestion_control: self.congestion_control.clone(),
+        })
+    }
+}
+
+impl Limits {
+    /// How many slots a shard for `conns_max` connections on `listeners` listeners uses, which is what its backend must
+    /// hold: each accept in flight reserves one.
+    pub const fn slots_for(&self, conns_max: u32, listeners: u32) -> u32 {
+        conns_max.saturating_add(self.accepts_in_flight.saturating_mul(listeners))
+    }
+
+    fn validate(&self) -> Result<(), ConfigError> {
+        let refuse = |wrong: bool, why: String| if wrong { Err(ConfigError::new(why)) } else { Ok(()) };
+        refuse(self.conns_max == Some(0), "conns_max is 0; leave it out for as many as fit".into())?;
+        let slots = u64::from(self.conns_per_shard_max) + u64::from(self.accepts_in_flight) * 256;
+        refuse(
+            self.conns_per_shard_max == 0 || slots >= u64::from(ConnId::SLOT_MAX),
+            format!("conns_per_shard_max {} is outside 1..=16000000", self.conns_per_shard_max),
+        )?;
+        refuse(
+            !(1..=4096).contains(&self.accepts_in_flight),
+            format!("accepts_in_flight {} is outside 1..=4096; 32 is plenty", self.accepts_in_flight),
+        )?;
+        refuse(
+            self.frame_bytes_max == 0 || self.frame_bytes_max > 1 << 30,
+            format!("frame_bytes_max {} is outside 1 byte..=1 GiB", self.frame_bytes_max),
+        )?;
+        refuse(
+            self.partial_bytes_max < u64::from(self.frame_bytes_max),
+            "partial_bytes_max is below frame_bytes_max: not even one frame could be assembled".into(),
+        )?;
+        refuse(
+            self.send_queue_low > self.send_queue_high || self.send_queue_high > self.send_queue_bytes_max,
+            "send_queue_low <= send_queue_high <= send_queue_bytes_max does not hold; leave them out".into(),
+        )?;
+        refuse(
+            self.send_queue_bytes_max == 0 || self.send_queue_bytes_max > 1 << 30,
+            format!("send_queue_bytes_max {} is outside 1 byte..=1 GiB", self.send_queue_bytes_max),
+        )?;
+        refuse(self.verdicts_per_turn_max == 0, "verdicts_per_turn_max is 0; 1024 is usual".into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_is_valid() {
+        Config::default().validate().unwrap();
+    }
+
+    #[test]
+    fn impossible_limits_are_refused_one_by_one() {
+        let with = |change: fn(&mut Config)| {
+            let mut config = Config::default();
+            change(&mut config);
+            config.validate().unwrap_err().to_string()
+        };
+        assert!(with(|c| c.limits.conns_max = Some(0)).contains("conns_max is 0"));
+        assert!(with(|c| c.limits.conns_per_shard_max = 1 << 24).contains("conns_per_shard_max"));
+        assert!(with(|c| c.limits.frame_bytes_max = 0).contains("frame_bytes_max"));
+        assert!(with(|c| c.limits.partial_bytes_max = 1).contains("partial_bytes_max"));
+        assert!(with(|c| c.limits.send_queue_low = 1 << 20).contains("send_queue_low"));
+        assert!(with(|c| c.shards = Some(0)).contains("shards is 0"));
+        assert!(with(|c| c.tick_every = Some(Duration::ZERO)).contains("tick_every"));
+        assert!(with(|c| c.batch_within = Duration::from_secs(1)).contains("batch_within"));
+        assert!(with(|c| c.dead_within = Duration::ZERO).contains("dead_within"));
+    }
+}

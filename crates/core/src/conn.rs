@@ -1,0 +1,156 @@
+//! What a handler holds: one connection, or all connections of its shard.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::config::ConfigError;
+use crate::id::{ConnId, ShardId};
+use crate::state::State;
+use crate::stats::Stats;
+use crate::table::{SendError, Table};
+use crate::time::Instant;
+
+/// One connection, for the duration of a call to a [`Handler`](crate::Handler).
+pub struct Conn<'a> {
+    pub(crate) table: &'a mut Table,
+    pub(crate) id: ConnId,
+}
+
+/// All connections of a shard, for the duration of a call to a [`Handler`](crate::Handler).
+pub struct Conns<'a> {
+    pub(crate) table: &'a mut Table,
+}
+
+/// How many connections of a shard are in which state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StateCounts {
+    /// Accepted, nothing valid received yet.
+    pub greeting: u32,
+    /// Beating in time.
+    pub live: u32,
+    /// A beat is missing.
+    pub overdue: u32,
+    /// Convicted of silence; late bytes are still delivered.
+    pub grace: u32,
+    /// The handler was told; the socket is being closed.
+    pub closing: u32,
+}
+
+impl Conn<'_> {
+    /// Its name, good for as long as it lives and never another's.
+    pub fn id(&self) -> ConnId {
+        self.id
+    }
+
+    /// Where it comes from.
+    pub fn peer(&self) -> SocketAddr {
+        self.table
+            .conns
+            .get(self.id)
+            .map_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0)), |record| record.peer)
+    }
+
+    /// The instant of this turn.
+    pub fn now(&self) -> Instant {
+        self.table.now
+    }
+
+    /// Queues a payload. A payload that goes to many is one buffer with many handles.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::Full`] if the queue would grow beyond its bound, [`SendError::Closed`] if the connection no longer
+    /// sends. Nothing of the payload is queued then.
+    pub fn send(&mut self, payload: Bytes) -> Result<(), SendError> {
+        self.table.send(self.id, payload)
+    }
+
+    /// Queues a copy of `payload`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Conn::send`].
+    pub fn send_copy(&mut self, payload: &[u8]) -> Result<(), SendError> {
+        self.send(Bytes::copy_from_slice(payload))
+    }
+
+    /// Bytes queued and not yet taken by the socket.
+    pub fn queued_bytes(&self) -> u32 {
+        self.table.conns.get(self.id).map_or(0, |record| record.unsent)
+    }
+
+    /// Closes the connection in order: what is queued is sent, then a FIN. [`Handler::closed`](crate::Handler::closed) is
+    /// called when the present call returns.
+    pub fn close(&mut self) {
+        self.table.close_requests.push(self.id);
+    }
+
+    /// Negotiates another deadline for this connection, from now on: by when it is known dead if it vanishes. When its beat
+    /// is overdue changes in proportion.
+    ///
+    /// # Errors
+    ///
+    /// If it is outside [`DEAD_WITHIN_MIN`](crate::DEAD_WITHIN_MIN)..=[`DEAD_WITHIN_MAX`](crate::DEAD_WITHIN_MAX).
+    pub fn set_dead_within(&mut self, dead_within: Duration) -> Result<(), ConfigError> {
+        self.table.set_dead_within(self.id, dead_within)
+    }
+
+    /// All connections of the shard, this one included.
+    pub fn conns(&mut self) -> Conns<'_> {
+        Conns { table: self.table }
+    }
+}
+
+impl Conns<'_> {
+    /// Which shard this is.
+    pub fn shard(&self) -> ShardId {
+        self.table.shard
+    }
+
+    /// The instant of this turn.
+    pub fn now(&self) -> Instant {
+        self.table.now
+    }
+
+    /// What the shard has counted.
+    pub fn stats(&self) -> &Stats {
+        &self.table.stats
+    }
+
+    /// Queues a payload for one connection.
+    ///
+    /// # Errors
+    ///
+    /// As [`Conn::send`]; a connection that no longer exists is [`SendError::Closed`].
+    pub fn send(&mut self, to: ConnId, payload: Bytes) -> Result<(), SendError> {
+        self.table.send(to, payload)
+    }
+
+    /// Closes a connection in order, as [`Conn::close`]. One that no longer exists is left alone.
+    pub fn close(&mut self, conn: ConnId) {
+        self.table.close_requests.push(conn);
+    }
+
+    /// Every connection that was opened and is not closed.
+    pub fn ids(&self) -> impl Iterator<Item = ConnId> {
+        self.table.conns.iter().filter(|(_, record)| record.state.delivers()).map(|(id, _)| id)
+    }
+
+    /// How many connections are in which state. Walks the whole table: for a display, not for every message.
+    pub fn state_counts(&self) -> StateCounts {
+        let mut counts = StateCounts::default();
+        for (_, record) in self.table.conns.iter() {
+            match record.state {
+                State::Accepting => {}
+                State::Greeting => counts.greeting += 1,
+                State::Live => counts.live += 1,
+                State::Overdue | State::Suspect(_) => counts.overdue += 1,
+                State::Grace(_) => counts.grace += 1,
+                State::Closing(_) => counts.closing += 1,
+            }
+        }
+        counts
+    }
+}

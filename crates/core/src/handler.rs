@@ -1,0 +1,54 @@
+//! What a gateway's own code implements.
+
+use crate::cause::Closed;
+use crate::conn::{Conn, Conns};
+use crate::protocol::Protocol;
+
+/// The gateway's own code: one value per shard, called by that shard's thread only, so it needs no lock.
+///
+/// A method should not block: while it does, the shard reads nothing. If it does all the same, nobody is blamed: the shard
+/// sees that it was away and gives every peer another beat.
+pub trait Handler {
+    /// How bytes become frames.
+    type Protocol: Protocol + Default;
+
+    /// A connection was accepted. It has proved nothing yet.
+    fn opened(&mut self, conn: &mut Conn<'_>) {
+        let _ = conn;
+    }
+
+    /// A data frame arrived. Heartbeats, pings and pongs are dealt with before.
+    fn received(&mut self, conn: &mut Conn<'_>, frame: &[u8]);
+
+    /// A beat is overdue. The protocol's ping, if it has one, has just been queued.
+    fn overdue(&mut self, conn: &mut Conn<'_>) {
+        let _ = conn;
+    }
+
+    /// The deadline has passed and the verdict is spoken: our sending side is shut. What the device still sends within the
+    /// grace period comes to [`Handler::late`], then [`Handler::closed`] is called.
+    fn grace(&mut self, conn: &mut Conn<'_>) {
+        let _ = conn;
+    }
+
+    /// A frame that arrived in grace; a heartbeat is empty.
+    fn late(&mut self, conn: &mut Conn<'_>, frame: &[u8]) {
+        let _ = (conn, frame);
+    }
+
+    /// A connection that was congested can take more: its queue has fallen below `send_queue_low`.
+    fn writable(&mut self, conn: &mut Conn<'_>) {
+        let _ = conn;
+    }
+
+    /// The connection has ended, for exactly one cause. Called once for each `opened`, and last: nothing of the connection
+    /// is delivered afterwards and nothing more can be sent to it.
+    fn closed(&mut self, conn: &mut Conn<'_>, closed: &Closed) {
+        let _ = (conn, closed);
+    }
+
+    /// Called every [`Config::tick_every`](crate::Config::tick_every).
+    fn tick(&mut self, conns: &mut Conns<'_>) {
+        let _ = conns;
+    }
+}

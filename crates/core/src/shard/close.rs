@@ -1,0 +1,291 @@
+//! How it ends: the only place that closes.
+//!
+//! A connection goes through at most three steps: flush what is queued, send our FIN and await the peer's, release. The
+//! dead, the slow and the replaced are released at once and abortively, so that nothing of them lingers in the kernel. The
+//! handler is told when the close begins; what still comes is discarded.
+
+use bytes::Bytes;
+
+use super::Shard;
+use crate::cause::{Cause, Closed};
+use crate::deadlines::Ticks;
+use crate::errno::Errno;
+use crate::errno::PeerNews;
+use crate::evidence::{Evidence, SocketEvidence};
+use crate::handler::Handler;
+use crate::id::ConnId;
+use crate::op::{CloseHow, Op, OpKind, RecvEnd};
+use crate::state::{AfterFlush, Event, State, Step};
+
+/// How long the last bytes of a grace period may take to be read, and a recv to end after a send has met the error.
+const LAST_LOOK: std::time::Duration = std::time::Duration::from_millis(10);
+
+/// How a connection is closed, by its cause.
+enum Exit {
+    /// Send what is queued, our FIN, await the peer's.
+    Drain,
+    /// The peer's FIN is here: send what is queued, close.
+    Flush,
+    /// Close. The socket is dead already.
+    Orderly,
+    /// Reset.
+    Abortive,
+}
+
+impl<H: Handler> Shard<H> {
+    /// Does what handlers have asked for.
+    pub(super) fn obey(&mut self) {
+        while let Some(id) = self.table.close_requests.pop() {
+            self.end(id, Cause::Local);
+        }
+    }
+
+    /// Ends a connection for a cause that needs no evidence.
+    pub(super) fn end(&mut self, id: ConnId, cause: Cause) {
+        self.end_with(id, cause, None);
+    }
+
+    pub(super) fn end_with(&mut self, id: ConnId, cause: Cause, errno: Option<Errno>) {
+        let Some(record) = self.table.conns.get(id) else { return };
+        let closed = match &record.state {
+            State::Accepting | State::Closing(_) => return,
+            // The first cause wins.
+            State::Grace(closed) => **closed,
+            State::Greeting | State::Live | State::Overdue | State::Suspect(_) => Closed {
+                cause,
+                evidence: Evidence { silence: self.silence(id), socket: SocketEvidence::default(), errno },
+                opened_at: record.opened_at,
+                decided_at: self.table.now,
+                lateness: None,
+                late_bytes: 0,
+            },
+        };
+        self.finish(id, &closed, None);
+    }
+
+    /// Tells the handler and begins the close.
+    pub(super) fn finish(&mut self, id: ConnId, closed: &Closed, exit: Option<CloseHow>) {
+        let exit = match exit {
+            Some(CloseHow::Orderly) => Exit::Orderly,
+            Some(CloseHow::Abortive) => Exit::Abortive,
+            None => self.exit_of(id, &closed.cause),
+        };
+        self.table.stats.count_closed(&closed.cause);
+        self.doors.admitted -= 1;
+        self.table.drop_partial(id);
+        self.table.beats.clear(id.slot());
+        match exit {
+            Exit::Drain => self.begin_flush(id, AfterFlush::Fin),
+            Exit::Flush => self.begin_flush(id, AfterFlush::Release),
+            Exit::Orderly => self.release_with(id, CloseHow::Orderly),
+            Exit::Abortive => self.release_with(id, CloseHow::Abortive),
+        }
+        self.tell(id, |handler, conn| handler.closed(conn, closed));
+    }
+
+    fn exit_of(&self, id: ConnId, cause: &Cause) -> Exit {
+        let unsent = self.table.conns.get(id).is_some_and(|record| record.unsent > 0);
+        match cause {
+            Cause::Draining | Cause::Local => Exit::Drain,
+            // What the handler has said about it still reaches the peer; without that there is nothing to wait for.
+            Cause::Protocol(_) | Cause::TooLarge if unsent => Exit::Drain,
+            Cause::PeerClosed if unsent => Exit::Flush,
+            Cause::PeerClosed | Cause::PeerReset => Exit::Orderly,
+            Cause::Protocol(_)
+            | Cause::TooLarge
+            | Cause::HeartbeatMissed
+            | Cause::HelloMissed
+            | Cause::FrameStalled
+            | Cause::PathDead(_)
+            | Cause::PeerStuck
+            | Cause::SlowConsumer
+            | Cause::Superseded { .. }
+            | Cause::Refused(_)
+            | Cause::Os(_) => Exit::Abortive,
+        }
+    }
+
+    /// Shuts our sending side; what the device still sends within the grace period is delivered as late.
+    pub(super) fn begin_grace(&mut self, id: ConnId, closed: Closed) {
+        let until = self.table.now_tick.plus(Ticks::of(self.table.liveness.grace));
+        let record = self.table.conns.get_mut(id).expect("the convicted exists");
+        record.state.transition(Event::Condemned(Box::new(closed)));
+        record.looks = 0;
+        self.table.drop_queue(id);
+        self.table.stalls.set(id.slot(), until);
+        self.table.emit(id, OpKind::Shutdown, Op::Shutdown { conn: id });
+        if !self.table.in_flight(id, OpKind::Recv) {
+            self.table.emit_recv(id);
+        }
+        self.tell(id, |handler, conn| handler.grace(conn));
+    }
+
+    /// The grace period is over; one last look whether something lies unread.
+    pub(super) fn grace_over(&mut self, id: ConnId) {
+        if self.table.now < self.amnesty_until {
+            let until = crate::deadlines::Tick::at_or_after(self.amnesty_until);
+            return self.table.stalls.set(id.slot(), until);
+        }
+        self.table.stalls.clear(id.slot());
+        if !self.table.in_flight(id, OpKind::Examine) {
+            self.table.emit(id, OpKind::Examine, Op::Examine { conn: id });
+        }
+    }
+
+    pub(super) fn grace_examined(&mut self, id: ConnId, unread: bool) {
+        let again = self.table.now_tick.plus(Ticks::of(LAST_LOOK));
+        let record = self.table.conns.get_mut(id).expect("the caller has found it");
+        record.looks += 1;
+        if unread && record.looks == 1 {
+            self.table.stalls.set(id.slot(), again);
+        } else {
+            self.end_grace(id, CloseHow::Abortive);
+        }
+    }
+
+    fn end_grace(&mut self, id: ConnId, how: CloseHow) {
+        let record = self.table.conns.get(id).expect("the caller has found it");
+        let State::Grace(closed) = &record.state else { return };
+        let closed = **closed;
+        self.finish(id, &closed, Some(how));
+    }
+
+    pub(super) fn recv_ended_while_closing(&mut self, id: ConnId, end: RecvEnd) {
+        let Some(record) = self.table.conns.get_mut(id) else { return };
+        match (&record.state, end) {
+            // The lease of an earlier state.
+            (State::Grace(_) | State::Closing(Step::Flush { .. } | Step::Fin), RecvEnd::Expired) => {
+                self.table.emit_recv(id);
+            }
+            (State::Grace(_), RecvEnd::Eof | RecvEnd::Failed(_)) => self.end_grace(id, CloseHow::Orderly),
+            (State::Closing(Step::Flush { then: AfterFlush::Fin }), RecvEnd::Eof) => {
+                record.state.transition(Event::Ended(Step::Flush { then: AfterFlush::Release }));
+            }
+            (State::Closing(Step::Fin), RecvEnd::Eof)
+            | (State::Closing(Step::Flush { .. } | Step::Fin), RecvEnd::Failed(_)) => {
+                self.release_with(id, CloseHow::Orderly);
+            }
+            (
+                State::Accepting
+                | State::Greeting
+                | State::Live
+                | State::Overdue
+                | State::Suspect(_)
+                | State::Grace(_)
+                | State::Closing(_),
+                _,
+            ) => {}
+        }
+    }
+
+    fn begin_flush(&mut self, id: ConnId, then: AfterFlush) {
+        let until = self.table.now_tick.plus(Ticks::of(self.table.liveness.drain_within));
+        let record = self.table.conns.get_mut(id).expect("the caller has found it");
+        record.state.transition(Event::Ended(Step::Flush { then }));
+        self.table.stalls.set(id.slot(), until);
+        self.advance_flush(id);
+    }
+
+    /// Goes on to the next step once everything is sent.
+    fn advance_flush(&mut self, id: ConnId) {
+        let Some(record) = self.table.conns.get_mut(id) else { return };
+        let State::Closing(Step::Flush { then }) = record.state else { return };
+        if record.unsent > 0 {
+            return;
+        }
+        match then {
+            AfterFlush::Release => self.release_with(id, CloseHow::Orderly),
+            AfterFlush::Fin => {
+                record.state.transition(Event::Ended(Step::Fin));
+                self.table.emit(id, OpKind::Shutdown, Op::Shutdown { conn: id });
+                if !self.table.in_flight(id, OpKind::Recv) {
+                    self.table.emit_recv(id);
+                }
+            }
+        }
+    }
+
+    pub(super) fn shut_down(&mut self, id: ConnId, result: Result<(), Errno>) {
+        let Some(record) = self.table.conns.get(id) else { return };
+        // The peer is gone already. In grace the recv says so.
+        if result.is_err() && matches!(record.state, State::Closing(Step::Fin)) {
+            self.release_with(id, CloseHow::Orderly);
+        }
+    }
+
+    /// The flush or the peer's FIN took too long.
+    pub(super) fn drain_over(&mut self, id: ConnId) {
+        let Some(record) = self.table.conns.get(id) else { return };
+        match record.state {
+            State::Closing(Step::Flush { .. } | Step::Fin) => self.release_with(id, CloseHow::Abortive),
+            State::Accepting
+            | State::Greeting
+            | State::Live
+            | State::Overdue
+            | State::Suspect(_)
+            | State::Grace(_)
+            | State::Closing(Step::Release) => self.table.stalls.clear(id.slot()),
+        }
+    }
+
+    /// The last step: the backend ends what is in flight and closes the socket; `Closed` frees the slot.
+    pub(super) fn release_with(&mut self, id: ConnId, how: CloseHow) {
+        self.table.drop_queue(id);
+        self.table.stalls.clear(id.slot());
+        let record = self.table.conns.get_mut(id).expect("the caller has found it");
+        record.state.transition(Event::Ended(Step::Release));
+        self.table.emit(id, OpKind::Close, Op::Close { conn: id, how });
+    }
+
+    pub(super) fn sent(&mut self, id: ConnId, payload: Bytes, result: Result<usize, Errno>) {
+        let Some(record) = self.table.conns.get_mut(id) else { return };
+        if matches!(record.state, State::Closing(Step::Release) | State::Grace(_)) {
+            record.unsent = 0; // Nobody waits for it any more.
+            return;
+        }
+        match result {
+            Ok(taken) => {
+                self.table.sent(id, payload, taken);
+                self.advance_flush(id);
+                if self.table.take_relief(id) {
+                    self.tell(id, |handler, conn| handler.writable(conn));
+                }
+            }
+            Err(errno) => self.send_failed(id, errno),
+        }
+    }
+
+    /// A send met an error. If the peer is gone, the recv ends with it too, after whatever is left to read: it decides.
+    fn send_failed(&mut self, id: ConnId, errno: Errno) {
+        self.table.drop_queue(id);
+        let soon = self.table.now_tick.plus(Ticks::of(LAST_LOOK));
+        let record = self.table.conns.get_mut(id).expect("the caller has found it");
+        record.unsent = 0;
+        match &record.state {
+            State::Closing(_) => self.release_with(id, CloseHow::Abortive),
+            State::Suspect(_) => {}
+            State::Greeting | State::Live | State::Overdue => {
+                record.send_errno = Some(errno);
+                if errno.peer_news() == PeerNews::None {
+                    self.end_with(id, Cause::Os(errno), Some(errno));
+                } else {
+                    self.table.stalls.set(id.slot(), soon);
+                }
+            }
+            State::Accepting | State::Grace(_) => {}
+        }
+    }
+
+    pub(super) fn drain_conns(&mut self) {
+        let ids: Vec<ConnId> = self
+            .table
+            .conns
+            .iter()
+            .filter(|(_, record)| Self::is_admitted(&record.state))
+            .map(|(id, _)| id)
+            .collect();
+        for id in ids {
+            self.end(id, Cause::Draining);
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! What bytes mean.
+//!
+//! Received bytes are decoded where they lie, in the backend's buffer. Only the rest of a frame that has not arrived whole is
+//! copied, and only for as long as it is partial.
+
+use super::Shard;
+use crate::cause::{Cause, Refusal};
+use crate::conn::Conn;
+use crate::deadlines::{Tick, Ticks};
+use crate::handler::Handler;
+use crate::id::ConnId;
+use crate::partials::PartialId;
+use crate::protocol::{Decoded, FrameKind, Protocol};
+use crate::state::{Event, State};
+
+/// What came of decoding a run of bytes.
+enum Decoding {
+    /// All frames that are whole were handed on; `used` bytes are done with, and the next frame needs `needed` in all.
+    Partial { used: usize, needed: usize },
+    /// The connection ended while its frames were handed on, or by them.
+    Ended,
+}
+
+impl<H: Handler> Shard<H> {
+    pub(super) fn received(&mut self, id: ConnId, bytes: &[u8]) {
+        self.table.stats.received_bytes += bytes.len() as u64;
+        let Some(record) = self.table.conns.get(id) else { return };
+        if !record.state.delivers() {
+            return; // Closing: what still comes is discarded.
+        }
+        match record.partial {
+            None => self.decode_fresh(id, bytes),
+            Some(partial) => self.decode_partial(id, partial, bytes),
+        }
+    }
+
+    /// Decodes where the bytes lie and keeps the rest.
+    fn decode_fresh(&mut self, id: ConnId, bytes: &[u8]) {
+        let Decoding::Partial { used, needed } = self.decode(id, bytes, 0) else { return };
+        let rest = &bytes[used..];
+        if rest.is_empty() {
+            return;
+        }
+        let due = self.frame_due();
+        match self.table.partials.begin(rest, needed, due) {
+            Some(partial) => {
+                let record = self.table.conns.get_mut(id).expect("it did not end");
+                record.partial = Some(partial);
+                self.table.reset_stall(id);
+            }
+            None => self.end(id, Cause::Refused(Refusal::PartialBytesMax)),
+        }
+    }
+
+    /// Adds the bytes to those that wait and decodes them together.
+    fn decode_partial(&mut self, id: ConnId, partial: PartialId, bytes: &[u8]) {
+        if !self.table.partials.append(partial, bytes) {
+            return self.end(id, Cause::Refused(Refusal::PartialBytesMax));
+        }
+        if !self.table.partials.is_ripe(partial) {
+            return;
+        }
+        let whole = self.table.partials.take(partial);
+        let decoding = self.decode(id, &whole, whole.len() - bytes.len());
+        let used = match decoding {
+            Decoding::Partial { used, .. } => used,
+            Decoding::Ended => whole.len(),
+        };
+        let left = self.table.partials.put_back(partial, whole, used);
+        let Decoding::Partial { needed, .. } = decoding else {
+            return self.table.drop_partial(id);
+        };
+        if left == 0 {
+            self.table.drop_partial(id);
+        } else {
+            let due = self.frame_due();
+            let front = self.table.partials.get_mut(partial);
+            front.needed = needed;
+            if used > 0 {
+                front.due = due; // Another frame has begun.
+            }
+        }
+        self.table.reset_stall(id);
+    }
+
+    /// Hands on every whole frame at the front of `input`.
+    fn decode(&mut self, id: ConnId, input: &[u8], seen: usize) -> Decoding {
+        let (mut used, mut seen) = (0, seen);
+        while used < input.len() {
+            let state = &mut self.protocol_states[id.slot() as usize];
+            match self.protocol.decode(state, &input[used..], seen) {
+                Decoded::Frame { kind, payload, used: length } => {
+                    assert!(length > 0, "a decoder that uses nothing would never end");
+                    if H::Protocol::FRAMED && self.is_too_large(length) {
+                        self.end(id, Cause::TooLarge);
+                        return Decoding::Ended;
+                    }
+                    self.frame(id, kind, payload);
+                    if !self.table.conns.get(id).is_some_and(|record| record.state.delivers()) {
+                        return Decoding::Ended;
+                    }
+                    (used, seen) = (used + length, 0);
+                }
+                Decoded::Partial { needed } if self.is_too_large(needed) => {
+                    self.end(id, Cause::TooLarge);
+                    return Decoding::Ended;
+                }
+                Decoded::Partial { needed } => {
+                    // One byte more than there is, whatever the decoder says: else it would be asked for ever.
+                    return Decoding::Partial { used, needed: needed.max(input.len() - used + 1) };
+                }
+                Decoded::Invalid(why) => {
+                    self.end(id, Cause::Protocol(why));
+                    return Decoding::Ended;
+                }
+            }
+        }
+        Decoding::Partial { used, needed: 0 }
+    }
+
+    /// One complete valid frame: proof of life first, then whatever it says.
+    fn frame(&mut self, id: ConnId, kind: FrameKind, payload: &[u8]) {
+        self.prove(id);
+        self.table.stats.frames += 1;
+        if kind != FrameKind::Data {
+            self.table.stats.beats += 1;
+        }
+        let record = self.table.conns.get_mut(id).expect("it delivers");
+        if let State::Grace(closed) = &mut record.state {
+            closed.late_bytes += payload.len() as u64;
+            self.table.stats.late_frames += 1;
+            self.table.stats.late_bytes += payload.len() as u64;
+            self.tell(id, |handler, conn| handler.late(conn, payload));
+        } else {
+            match kind {
+                FrameKind::Data => self.tell(id, |handler, conn| handler.received(conn, payload)),
+                FrameKind::Ping => {
+                    if let Some(pong) = self.protocol.pong(payload) {
+                        // A peer that does not take its pongs is found by the stall deadline.
+                        let _ = Conn { table: &mut self.table, id }.send(pong);
+                    }
+                }
+                FrameKind::Beat | FrameKind::Pong => {}
+            }
+        }
+        self.obey();
+    }
+
+    /// The peer lives: its deadline moves. For a live connection that is one store.
+    fn prove(&mut self, id: ConnId) {
+        let table = &mut self.table;
+        let record = table.conns.get_mut(id).expect("it delivers");
+        let due = table.now_tick.plus(record.overdue_after);
+        match record.state {
+            State::Live => table.beats.touch(id.slot(), due),
+            State::Greeting | State::Overdue | State::Suspect(_) => {
+                record.state.transition(Event::Proof);
+                if matches!(record.state, State::Live) {
+                    self.expect_by(id, due);
+                }
+            }
+            State::Grace(_) | State::Accepting | State::Closing(_) => {}
+        }
+    }
+
+    fn frame_due(&self) -> Tick {
+        self.table.now_tick.plus(Ticks::of(self.table.liveness.frame_within))
+    }
+
+    fn is_too_large(&self, bytes: usize) -> bool {
+        bytes > self.table.limits.frame_bytes_max as usize
+    }
+
+    pub(super) fn forget_protocol_state(&mut self, id: ConnId) {
+        let slot = id.slot() as usize;
+        if self.protocol_states.len() <= slot {
+            self.protocol_states.resize_with(slot + 1, Default::default);
+        } else {
+            self.protocol_states[slot] = Default::default();
+        }
+    }
+}

@@ -1,0 +1,334 @@
+//! Who is dead.
+//!
+//! A deadline accuses, it does not convict. Before the verdict the socket is examined: if bytes lie unread, *we* are late, and
+//! the accused gets another moment. And if the whole thread was away (a frozen process, a machine that sleeps), nobody is
+//! judged before everybody had the time for another beat.
+
+use std::time::Duration;
+
+use super::Shard;
+use crate::cause::{Cause, Closed, PathDeath};
+use crate::config::DeadlineStrategy;
+use crate::deadlines::{Tick, Ticks};
+use crate::errno::{Errno, PeerNews};
+use crate::evidence::{Evidence, SocketEvidence};
+use crate::handler::Handler;
+use crate::id::ConnId;
+use crate::op::{Op, OpKind, RecvEnd, WatchEnd};
+use crate::protocol::Protocol;
+use crate::state::{Accusation, Event, Standing, State, Step};
+use crate::time::Instant;
+
+/// How long an acquitted connection waits for the bytes that spoke for it: a few turns of a busy shard.
+const RECHECK: Duration = Duration::from_millis(10);
+
+/// How often unread bytes acquit in a row, without a valid frame among them. A peer that sends garbage for ever is not alive.
+const LOOKS_MAX: u8 = 3;
+
+impl<H: Handler> Shard<H> {
+    /// Deals with every deadline that has come.
+    pub(super) fn speak_verdicts(&mut self) {
+        let mut due = std::mem::take(&mut self.due);
+        let (now, max) = (self.table.now, self.table.limits.verdicts_per_turn_max as usize);
+        self.table.stats.sweeps += u64::from(self.table.beats.sweep(now, max, &mut due));
+        for slot in due.drain(..) {
+            match self.table.conns.id_of(slot) {
+                Some(id) => self.beat_due(id),
+                None => self.table.beats.clear(slot),
+            }
+        }
+        self.table.stats.sweeps += u64::from(self.table.stalls.sweep(now, max, &mut due));
+        for slot in due.drain(..) {
+            match self.table.conns.id_of(slot) {
+                Some(id) => self.stall_due(id),
+                None => self.table.stalls.clear(slot),
+            }
+        }
+        self.due = due;
+    }
+
+    /// Sets when a connection must have proved something, and has somebody watch it.
+    pub(super) fn expect_by(&mut self, id: ConnId, due: Tick) {
+        match self.table.strategy {
+            DeadlineStrategy::Sweep | DeadlineStrategy::Linked => self.table.beats.set(id.slot(), due),
+            // The recv in flight, or the one about to be armed, ends at or before it.
+            DeadlineStrategy::Lease => self.table.beats.touch(id.slot(), due),
+        }
+    }
+
+    /// The hello deadline, the overdue time or the heartbeat deadline of a connection has come.
+    fn beat_due(&mut self, id: ConnId) {
+        let slot = id.slot();
+        let Some(record) = self.table.conns.get(id) else { return };
+        let due = self.table.beats.get(slot).unwrap_or(record.deadline).near(self.table.now);
+        match record.state.standing() {
+            Some(Standing::Live) => self.beat_missing(id),
+            Some(Standing::Greeting) if self.is_amnesty() => self.postpone(id),
+            Some(Standing::Greeting) => self.accuse(id, Cause::HelloMissed, Some(due), None),
+            Some(Standing::Overdue) if self.is_amnesty() => self.postpone(id),
+            Some(Standing::Overdue) => {
+                let deadline = record.deadline.near(self.table.now);
+                self.accuse(id, Cause::HeartbeatMissed, Some(deadline), None);
+            }
+            None => self.table.beats.clear(slot),
+        }
+    }
+
+    fn beat_missing(&mut self, id: ConnId) {
+        let Some(overdue_at) = self.table.beats.get(id.slot()) else { return };
+        let record = self.table.conns.get_mut(id).expect("it is live");
+        record.proved = overdue_at.minus(record.overdue_after);
+        record.deadline = record.proved.plus(record.dead_within);
+        record.state.transition(Event::BeatMissing);
+        let deadline = record.deadline;
+        self.table.stats.overdue += 1;
+        self.watch(id, deadline);
+        if let Some(ping) = self.protocol.ping() {
+            // If the queue is full, what fills it serves as well.
+            let _ = self.table.send(id, ping);
+        }
+        self.tell(id, |handler, conn| handler.overdue(conn));
+    }
+
+    /// Has the strategy watch an overdue connection until `until`.
+    fn watch(&mut self, id: ConnId, until: Tick) {
+        let slot = id.slot();
+        match self.table.strategy {
+            DeadlineStrategy::Sweep => self.table.beats.set(slot, until),
+            DeadlineStrategy::Linked => {
+                // From here on the kernel judges between byte and deadline. A watch that is still in flight from the last
+                // time ends before, and then this one follows.
+                self.table.beats.clear(slot);
+                if !self.table.in_flight(id, OpKind::Watch) {
+                    let deadline = until.near(self.table.now);
+                    self.table.emit(id, OpKind::Watch, Op::Watch { conn: id, deadline });
+                }
+            }
+            DeadlineStrategy::Lease => {
+                if self.table.in_flight(id, OpKind::Recv) {
+                    // The lease in flight ends later than this: the deadline was shortened meanwhile.
+                    self.table.beats.set(slot, until);
+                } else {
+                    self.table.beats.touch(slot, until);
+                    self.table.emit_recv(id);
+                }
+            }
+        }
+    }
+
+    pub(super) fn watch_ended(&mut self, id: ConnId, end: WatchEnd) {
+        let Some(record) = self.table.conns.get(id) else { return };
+        if !matches!(record.state, State::Overdue) {
+            return; // It has proved that it lives, or its end is decided.
+        }
+        let deadline = record.deadline;
+        match end {
+            WatchEnd::Expired if deadline.is_due(self.table.now) => self.beat_due(id),
+            // A watch from an earlier silence: the present one has its own deadline.
+            WatchEnd::Expired => self.watch(id, deadline),
+            // Something came that has not proved life so far (half a frame), or the kernel cannot watch: the sweep does.
+            WatchEnd::Ready | WatchEnd::Failed(_) => self.table.beats.set(id.slot(), deadline),
+            WatchEnd::Cancelled => {}
+        }
+    }
+
+    pub(super) fn recv_ended(&mut self, id: ConnId, end: RecvEnd) {
+        let Some(record) = self.table.conns.get(id) else { return };
+        let send_errno = record.send_errno;
+        match &record.state {
+            State::Greeting | State::Live | State::Overdue | State::Suspect(_) => match end {
+                RecvEnd::Expired => self.lease_expired(id),
+                RecvEnd::Failed(errno) => self.path_failed(id, send_errno.unwrap_or(errno)),
+                RecvEnd::Eof => match send_errno {
+                    // The error was handed to the send; the recv only learned that it is over.
+                    Some(errno) => self.path_failed(id, errno),
+                    None => self.end(id, Cause::PeerClosed),
+                },
+                RecvEnd::Cancelled => {}
+            },
+            State::Grace(_) | State::Closing(_) => self.recv_ended_while_closing(id, end),
+            State::Accepting => {}
+        }
+    }
+
+    /// A lease ran out. Most often the peer has proved itself meanwhile and the lease is renewed for the remainder.
+    fn lease_expired(&mut self, id: ConnId) {
+        let due = self.table.beats.get(id.slot());
+        if due.is_some_and(|due| due.is_due(self.table.now)) {
+            self.beat_due(id);
+        }
+        let standing = self.table.conns.get(id).is_some_and(|record| record.state.standing().is_some());
+        if standing && !self.table.in_flight(id, OpKind::Recv) {
+            self.table.emit_recv(id);
+        }
+    }
+
+    /// TCP has ended the connection with an errno.
+    fn path_failed(&mut self, id: ConnId, errno: Errno) {
+        let cause = Cause::from_errno(errno);
+        match errno.peer_news() {
+            PeerNews::TimedOut | PeerNews::Unreachable => self.accuse(id, cause, None, Some(errno)),
+            PeerNews::Reset | PeerNews::None => self.end_with(id, cause, Some(errno)),
+        }
+    }
+
+    /// A frame, a send, the grace period or the drain has run out of time.
+    fn stall_due(&mut self, id: ConnId) {
+        let now = self.table.now;
+        let Some(record) = self.table.conns.get(id) else { return };
+        match &record.state {
+            State::Grace(_) => return self.grace_over(id),
+            State::Closing(_) => return self.drain_over(id),
+            State::Greeting | State::Live | State::Overdue => {}
+            State::Suspect(_) | State::Accepting => return self.table.stalls.clear(id.slot()),
+        }
+        if let Some(errno) = record.send_errno {
+            return self.path_failed(id, errno);
+        }
+        let overdue = |due: Option<Tick>| due.filter(|due| due.is_due(now)).map(|due| due.near(now));
+        let (frame, send) = (overdue(self.table.frame_due(id)), overdue(self.table.send_due(id)));
+        if self.is_amnesty() && (frame.is_some() || send.is_some()) {
+            return self.postpone_stall(id);
+        }
+        match (frame, send) {
+            (Some(_), _) => self.accuse(id, Cause::FrameStalled, frame, None),
+            (None, Some(_)) => self.accuse(id, Cause::SlowConsumer, send, None),
+            (None, None) => self.table.reset_stall(id),
+        }
+    }
+
+    /// Accuses, and asks the socket for the evidence.
+    fn accuse(&mut self, id: ConnId, cause: Cause, deadline: Option<Instant>, errno: Option<Errno>) {
+        let slot = id.slot();
+        let record = self.table.conns.get_mut(id).expect("the accused exists");
+        let Some(from) = record.state.standing() else { return };
+        if from == Standing::Live
+            && let Some(overdue_at) = self.table.beats.get(slot)
+        {
+            record.proved = overdue_at.minus(record.overdue_after);
+        }
+        record.state.transition(Event::Accused(Box::new(Accusation { cause, deadline, errno, from })));
+        self.table.beats.clear(slot);
+        self.table.stalls.clear(slot);
+        if !self.table.in_flight(id, OpKind::Examine) {
+            self.table.emit(id, OpKind::Examine, Op::Examine { conn: id });
+        }
+    }
+
+    pub(super) fn examined(&mut self, id: ConnId, evidence: SocketEvidence) {
+        let Some(record) = self.table.conns.get(id) else { return };
+        let unread = evidence.unread.unwrap_or(0) > 0;
+        match &record.state {
+            State::Suspect(accusation) => {
+                let accusation = **accusation;
+                if unread && accusation.is_refuted_by_proof() && record.looks < LOOKS_MAX {
+                    self.acquit(id, accusation);
+                } else {
+                    self.convict(id, accusation, evidence);
+                }
+            }
+            State::Grace(_) => self.grace_examined(id, unread),
+            // It has spoken meanwhile, or its end is decided.
+            State::Greeting | State::Live | State::Overdue | State::Accepting | State::Closing(_) => {}
+        }
+    }
+
+    /// Bytes lie unread: the accused gets the time that it takes to read them.
+    fn acquit(&mut self, id: ConnId, accusation: Accusation) {
+        let recheck = self.table.now_tick.plus(Ticks::of(RECHECK));
+        let record = self.table.conns.get_mut(id).expect("the accused exists");
+        record.looks += 1;
+        record.state.transition(Event::Acquitted);
+        let (overdue_at, deadline) = (record.proved.plus(record.overdue_after), record.deadline);
+        if accusation.cause == Cause::FrameStalled
+            && let Some(partial) = record.partial
+        {
+            self.table.partials.get_mut(partial).due = recheck;
+        }
+        self.table.stats.acquitted += 1;
+        match accusation.from {
+            Standing::Greeting => self.expect_by(id, recheck),
+            Standing::Live => self.expect_by(id, overdue_at),
+            Standing::Overdue if deadline.is_due(self.table.now) => self.watch(id, recheck),
+            Standing::Overdue => self.watch(id, deadline),
+        }
+        self.table.reset_stall(id);
+        if !self.table.in_flight(id, OpKind::Recv) {
+            self.table.emit_recv(id);
+        }
+    }
+
+    fn convict(&mut self, id: ConnId, accusation: Accusation, socket: SocketEvidence) {
+        let now = self.table.now;
+        let evidence = Evidence { silence: self.silence(id), socket, errno: accusation.errno };
+        let record = self.table.conns.get(id).expect("the accused exists");
+        let lateness = accusation.deadline.map(|deadline| now.saturating_since(deadline));
+        if let Some(lateness) = lateness {
+            self.table.stats.lateness.record(lateness);
+        }
+        self.table.stats.early += u64::from(accusation.deadline.is_some_and(|deadline| now < deadline));
+        let stuck = is_stuck(&evidence, record.overdue_after.duration());
+        let unsent = socket.unsent.is_some_and(|bytes| bytes > 0);
+        let cause = if accusation.cause == Cause::HeartbeatMissed && stuck {
+            Cause::PeerStuck
+        } else if accusation.cause == Cause::PathDead(PathDeath::Keepalive) && unsent {
+            // A time-out with nothing in flight came from keepalive, one with bytes unacknowledged from the user timeout.
+            Cause::PathDead(PathDeath::UserTimeout)
+        } else {
+            accusation.cause
+        };
+        let opened_at = record.opened_at;
+        let closed = Closed { cause, evidence, opened_at, decided_at: now, lateness, late_bytes: 0 };
+        let silent = matches!(cause, Cause::HeartbeatMissed | Cause::PeerStuck);
+        if silent && !self.table.liveness.grace.is_zero() {
+            self.begin_grace(id, closed);
+        } else {
+            self.finish(id, &closed, None);
+        }
+    }
+
+    /// Since the last proof of life.
+    pub(super) fn silence(&self, id: ConnId) -> Duration {
+        let now = self.table.now;
+        let Some(record) = self.table.conns.get(id) else { return Duration::ZERO };
+        let proved = match &record.state {
+            State::Live => self.table.beats.get(id.slot()).map(|due| due.minus(record.overdue_after)),
+            State::Overdue => Some(record.proved),
+            State::Suspect(accusation) if accusation.from != Standing::Greeting => Some(record.proved),
+            State::Suspect(_)
+            | State::Greeting
+            | State::Accepting
+            | State::Grace(_)
+            | State::Closing(Step::Flush { .. } | Step::Fin | Step::Release) => None,
+        };
+        now.saturating_since(proved.map_or(record.opened_at, |tick| tick.near(now)))
+    }
+
+    fn is_amnesty(&self) -> bool {
+        self.table.now < self.amnesty_until
+    }
+
+    /// The thread was away: this verdict waits until everybody had the time for another beat.
+    fn postpone(&mut self, id: ConnId) {
+        let until = Tick::at_or_after(self.amnesty_until);
+        self.table.stats.postponed += 1;
+        match self.table.conns.get(id).and_then(|record| record.state.standing()) {
+            Some(Standing::Overdue) => self.watch(id, until),
+            Some(Standing::Greeting | Standing::Live) => self.expect_by(id, until),
+            None => {}
+        }
+    }
+
+    fn postpone_stall(&mut self, id: ConnId) {
+        self.table.stats.postponed += 1;
+        self.table.stalls.set(id.slot(), Tick::at_or_after(self.amnesty_until));
+    }
+}
+
+/// Whether the device is on and its program hangs: we sent it something after its beat was overdue, its kernel has
+/// acknowledged everything, and yet nothing came.
+fn is_stuck(evidence: &Evidence, overdue_after: Duration) -> bool {
+    let since_overdue = evidence.silence.saturating_sub(overdue_after);
+    let asked = evidence.socket.tcp.is_some_and(|tcp| tcp.last_data_sent < since_overdue);
+    asked && evidence.socket.unsent == Some(0)
+}

@@ -1,0 +1,324 @@
+//! The connections of one shard and what belongs to them: deadlines, partial frames, send queues, ops to submit.
+//!
+//! This is the part of a shard that handlers may touch while it works, through [`Conn`](crate::Conn) and
+//! [`Conns`](crate::Conns). It knows no handler and no protocol.
+
+use std::net::SocketAddr;
+
+use bytes::{Buf, Bytes};
+use thiserror::Error;
+
+use crate::config::{ConfigError, DeadlineStrategy, Limits};
+use crate::deadlines::{Deadlines, Tick, Ticks};
+use crate::errno::Errno;
+use crate::id::{ConnId, ShardId};
+use crate::liveness::Liveness;
+use crate::op::{Op, OpKind, OpSet};
+use crate::partials::{PartialId, Partials};
+use crate::send_queue::{SendQueueId, SendQueues};
+use crate::slots::Slots;
+use crate::state::{Standing, State};
+use crate::stats::Stats;
+use crate::time::Instant;
+
+/// Why a send was refused. Nothing of the payload was queued.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+pub enum SendError {
+    /// The connection has ended, is being closed, or is in grace: our sending side is shut.
+    #[error("the connection no longer sends")]
+    Closed,
+    /// The queue would grow beyond `send_queue_bytes_max`.
+    #[error("{queued} bytes are queued and {more} more do not fit into send_queue_bytes_max {max}")]
+    Full {
+        /// Bytes queued, what is in flight included.
+        queued: u32,
+        /// Bytes of the refused payload.
+        more: usize,
+        /// The limit.
+        max: u32,
+    },
+}
+
+pub(crate) struct Table {
+    pub(crate) shard: ShardId,
+    pub(crate) liveness: Liveness,
+    pub(crate) limits: Limits,
+    pub(crate) strategy: DeadlineStrategy,
+    /// The instant of this turn.
+    pub(crate) now: Instant,
+    /// The same, rounded up: what is added to it is never early.
+    pub(crate) now_tick: Tick,
+    pub(crate) conns: Slots<Record>,
+    /// When the next beat is too late: the hello deadline in Greeting, overdue in Live, dead in Overdue.
+    pub(crate) beats: Deadlines,
+    /// Everything else that runs out: partial frames, stalled sends, grace, drain.
+    pub(crate) stalls: Deadlines,
+    pub(crate) partials: Partials,
+    queues: SendQueues,
+    /// Ops of this turn, to be submitted at its end.
+    pub(crate) ops: Vec<Op>,
+    /// Connections that a handler has asked to close.
+    pub(crate) close_requests: Vec<ConnId>,
+    pub(crate) stats: Stats,
+}
+
+/// One connection. Its deadlines are in the arrays beside it.
+pub(crate) struct Record {
+    pub(crate) state: State,
+    pub(crate) ops: OpSet,
+    /// How often bytes were found unread although a deadline had passed, since the last proof of life.
+    pub(crate) looks: u8,
+    /// Whether the queue rose above the high mark and has not fallen below the low one.
+    congested: bool,
+    /// An error that a send met: the recv will end with it, or with a bare end of stream, after what is left to read.
+    pub(crate) send_errno: Option<Errno>,
+    pub(crate) partial: Option<PartialId>,
+    queue: Option<SendQueueId>,
+    /// Bytes accepted from the handler and not yet taken by the socket.
+    pub(crate) unsent: u32,
+    /// When the send in flight counts as stalled.
+    send_due: Tick,
+    /// Silence after which a beat is overdue...
+    pub(crate) overdue_after: Ticks,
+    /// ...and after which the connection is dead.
+    pub(crate) dead_within: Ticks,
+    /// The last proof of life, as known when the beat became overdue. Before, `beats` tells it.
+    pub(crate) proved: Tick,
+    /// The deadline that an overdue connection is measured by.
+    pub(crate) deadline: Tick,
+    pub(crate) opened_at: Instant,
+    pub(crate) peer: SocketAddr,
+}
+
+impl Table {
+    pub(crate) fn new(
+        shard: ShardId,
+        slots: u32,
+        liveness: Liveness,
+        limits: Limits,
+        strategy: DeadlineStrategy,
+    ) -> Self {
+        Self {
+            shard,
+            liveness,
+            limits,
+            strategy,
+            now: Instant::ZERO,
+            now_tick: Tick::at_or_after(Instant::ZERO),
+            conns: Slots::new(slots),
+            beats: Deadlines::new(),
+            stalls: Deadlines::new(),
+            partials: Partials::new(limits.partial_bytes_max),
+            queues: SendQueues::default(),
+            ops: Vec::new(),
+            close_requests: Vec::new(),
+            stats: Stats::default(),
+        }
+    }
+
+    /// Reserves a slot for an accept; `None` if all are taken.
+    pub(crate) fn reserve(&mut self) -> Option<ConnId> {
+        let unset = Tick::at_or_after(Instant::ZERO);
+        let record = Record {
+            state: State::Accepting,
+            ops: OpSet::EMPTY,
+            looks: 0,
+            congested: false,
+            send_errno: None,
+            partial: None,
+            queue: None,
+            unsent: 0,
+            send_due: unset,
+            overdue_after: Ticks::of(self.liveness.overdue_after),
+            dead_within: Ticks::of(self.liveness.dead_within),
+            proved: unset,
+            deadline: unset,
+            opened_at: Instant::ZERO,
+            peer: SocketAddr::from(([0, 0, 0, 0], 0)),
+        };
+        let id = self.conns.insert(record).ok()?;
+        self.beats.grow(id.slot() + 1);
+        self.stalls.grow(id.slot() + 1);
+        Some(id)
+    }
+
+    /// Frees the slot and all that belongs to the connection.
+    pub(crate) fn free(&mut self, id: ConnId) {
+        self.drop_partial(id);
+        self.drop_queue(id);
+        self.beats.clear(id.slot());
+        self.stalls.clear(id.slot());
+        let record = self.conns.remove(id).expect("a connection is freed once");
+        assert!(record.ops.is_empty(), "nothing is freed while an op is in flight: {:?}", record.ops);
+    }
+
+    /// Emits an op and counts it as in flight.
+    pub(crate) fn emit(&mut self, id: ConnId, kind: OpKind, op: Op) {
+        let record = self.conns.get_mut(id).expect("ops are emitted for connections that exist");
+        assert!(record.ops.insert(kind), "{kind:?} of {id} is in flight already");
+        self.ops.push(op);
+    }
+
+    pub(crate) fn in_flight(&self, id: ConnId, kind: OpKind) -> bool {
+        self.conns.get(id).is_some_and(|record| record.ops.contains(kind))
+    }
+
+    /// Emits the recv, with a lease where the strategy says so.
+    pub(crate) fn emit_recv(&mut self, id: ConnId) {
+        let deadline = match self.strategy {
+            DeadlineStrategy::Lease => self.lease(id).map(|tick| tick.near(self.now)),
+            DeadlineStrategy::Linked | DeadlineStrategy::Sweep => None,
+        };
+        self.emit(id, OpKind::Recv, Op::Recv { conn: id, deadline });
+    }
+
+    /// Until when a recv may be leased: to the next deadline, and in Greeting no longer than to when the first beat would be
+    /// overdue, since a lease in flight cannot be shortened.
+    fn lease(&self, id: ConnId) -> Option<Tick> {
+        let record = self.conns.get(id)?;
+        let due = self.beats.get(id.slot())?;
+        match record.state.standing()? {
+            Standing::Greeting => Some(due.min(self.now_tick.plus(record.overdue_after))),
+            Standing::Live | Standing::Overdue => Some(due),
+        }
+    }
+
+    /// Takes a payload from the handler.
+    pub(crate) fn send(&mut self, id: ConnId, payload: Bytes) -> Result<(), SendError> {
+        let record = self.conns.get_mut(id).ok_or(SendError::Closed)?;
+        if !record.state.sends() || record.send_errno.is_some() {
+            return Err(SendError::Closed);
+        }
+        let max = self.limits.send_queue_bytes_max;
+        if payload.len() > (max - record.unsent) as usize {
+            return Err(SendError::Full { queued: record.unsent, more: payload.len(), max });
+        }
+        if payload.is_empty() {
+            return Ok(());
+        }
+        record.unsent += payload.len() as u32;
+        record.congested |= record.unsent > self.limits.send_queue_high;
+        if record.ops.contains(OpKind::Send) {
+            record.queue = Some(self.queues.push(record.queue, payload));
+        } else {
+            self.emit_send(id, payload, false);
+        }
+        Ok(())
+    }
+
+    /// Counts what a send took and emits the next one.
+    pub(crate) fn sent(&mut self, id: ConnId, mut payload: Bytes, taken: usize) {
+        self.stats.sent_bytes += taken as u64;
+        let record = self.conns.get_mut(id).expect("the caller has found it");
+        record.unsent -= taken as u32;
+        payload.advance(taken);
+        if !payload.is_empty() {
+            let more = record.queue.is_some();
+            self.emit_send(id, payload, more);
+        } else if let Some(queue) = record.queue {
+            let (next, more) = self.queues.pop(queue);
+            if !more {
+                record.queue = None;
+            }
+            self.emit_send(id, next, more);
+        } else {
+            self.reset_stall(id);
+        }
+    }
+
+    /// Whether a congested connection has just been relieved.
+    pub(crate) fn take_relief(&mut self, id: ConnId) -> bool {
+        let low = self.limits.send_queue_low;
+        self.conns.get_mut(id).is_some_and(|record| {
+            let relieved = record.congested && record.unsent <= low && record.state.sends();
+            record.congested &= !relieved;
+            relieved
+        })
+    }
+
+    /// Drops what waits to be sent; what is in flight comes back by itself.
+    pub(crate) fn drop_queue(&mut self, id: ConnId) {
+        if let Some(queue) = self.conns.get_mut(id).and_then(|record| record.queue.take()) {
+            self.queues.release(queue);
+        }
+    }
+
+    pub(crate) fn drop_partial(&mut self, id: ConnId) {
+        if let Some(partial) = self.conns.get_mut(id).and_then(|record| record.partial.take()) {
+            self.partials.release(partial);
+        }
+    }
+
+    /// Sets the stall deadline to the earlier of the partial frame's and the send's. Other states have set their own.
+    pub(crate) fn reset_stall(&mut self, id: ConnId) {
+        if self.conns.get(id).is_none_or(|record| record.state.standing().is_none()) {
+            return;
+        }
+        let frame = self.frame_due(id);
+        let due = match (frame, self.send_due(id)) {
+            (Some(frame), Some(send)) => Some(frame.min(send)),
+            (frame, send) => frame.or(send),
+        };
+        match due {
+            Some(due) => self.stalls.set(id.slot(), due),
+            None => self.stalls.clear(id.slot()),
+        }
+    }
+
+    /// When the partial frame counts as stalled.
+    pub(crate) fn frame_due(&self, id: ConnId) -> Option<Tick> {
+        self.conns.get(id)?.partial.map(|partial| self.partials.due(partial))
+    }
+
+    /// When the send in flight counts as stalled.
+    pub(crate) fn send_due(&self, id: ConnId) -> Option<Tick> {
+        self.conns.get(id).filter(|record| record.ops.contains(OpKind::Send)).map(|record| record.send_due)
+    }
+
+    /// Negotiates another deadline for one connection, from now on.
+    pub(crate) fn set_dead_within(
+        &mut self,
+        id: ConnId,
+        dead_within: std::time::Duration,
+    ) -> Result<(), ConfigError> {
+        let mut by_hand = self.liveness;
+        let ratio = dead_within.as_secs_f64() / by_hand.dead_within.as_secs_f64();
+        by_hand.overdue_after = by_hand.overdue_after.mul_f64(ratio);
+        crate::liveness::check_dead_within(dead_within)?;
+        let Some(record) = self.conns.get_mut(id) else { return Ok(()) };
+        record.overdue_after = Ticks::of(by_hand.overdue_after);
+        record.dead_within = Ticks::of(dead_within);
+        if matches!(record.state, State::Live) {
+            // `set`, not `touch`: the new deadline may be earlier than what anybody watches.
+            self.beats.set(id.slot(), self.now_tick.plus(record.overdue_after));
+        }
+        Ok(())
+    }
+
+    /// Queues, partial frames and slots that are open.
+    pub(crate) fn open_total(&self) -> u64 {
+        (self.conns.len() + self.partials.open() + self.queues.open()) as u64
+    }
+
+    fn emit_send(&mut self, id: ConnId, payload: Bytes, more: bool) {
+        let due = self.now_tick.plus(Ticks::of(self.liveness.send_stall_within));
+        if let Some(record) = self.conns.get_mut(id) {
+            record.send_due = due;
+        }
+        self.emit(id, OpKind::Send, Op::Send { conn: id, payload, more });
+        self.reset_stall(id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_idle_connection_fits_its_budget() {
+        // 128 bytes in user space, everything included: the record with its generation, two deadlines, and what a backend
+        // keeps per slot.
+        let per_slot = size_of::<Option<Record>>() + size_of::<u32>() + 2 * size_of::<u32>();
+        assert!(per_slot <= 108, "{per_slot}");
+    }
+}
