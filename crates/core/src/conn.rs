@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use crate::config::ConfigError;
 use crate::id::{ConnId, ShardId};
+use crate::peer::Peer;
 use crate::state::State;
 use crate::stats::Stats;
 use crate::table::{SendError, Table};
@@ -46,10 +47,7 @@ impl Conn<'_> {
 
     /// Where it comes from.
     pub fn peer(&self) -> SocketAddr {
-        self.table
-            .conns
-            .get(self.id)
-            .map_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0)), |record| record.peer)
+        self.table.conns.get(self.id).map_or(Peer::NOBODY, |record| record.peer).into()
     }
 
     /// The instant of this turn.

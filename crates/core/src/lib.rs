@@ -19,6 +19,7 @@ mod listen;
 mod liveness;
 mod op;
 mod partials;
+mod peer;
 mod protocol;
 mod send_queue;
 mod shard;

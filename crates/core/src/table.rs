@@ -3,8 +3,6 @@
 //! This is the part of a shard that handlers may touch while it works, through [`Conn`](crate::Conn) and
 //! [`Conns`](crate::Conns). It knows no handler and no protocol.
 
-use std::net::SocketAddr;
-
 use bytes::{Buf, Bytes};
 use thiserror::Error;
 
@@ -15,6 +13,7 @@ use crate::id::{ConnId, ShardId};
 use crate::liveness::Liveness;
 use crate::op::{Op, OpKind, OpSet};
 use crate::partials::{PartialId, Partials};
+use crate::peer::Peer;
 use crate::send_queue::{SendQueueId, SendQueues};
 use crate::slots::Slots;
 use crate::state::{Standing, State};
@@ -87,7 +86,7 @@ pub(crate) struct Record {
     /// The deadline that an overdue connection is measured by.
     pub(crate) deadline: Tick,
     pub(crate) opened_at: Instant,
-    pub(crate) peer: SocketAddr,
+    pub(crate) peer: Peer,
 }
 
 impl Table {
@@ -134,7 +133,7 @@ impl Table {
             proved: unset,
             deadline: unset,
             opened_at: Instant::ZERO,
-            peer: SocketAddr::from(([0, 0, 0, 0], 0)),
+            peer: Peer::NOBODY,
         };
         let id = self.conns.insert(record).ok()?;
         self.beats.grow(id.slot() + 1);

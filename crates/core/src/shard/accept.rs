@@ -108,7 +108,7 @@ impl<H: Handler> Shard<H> {
         let record = table.conns.get_mut(id).expect("its accept has just landed");
         record.state.transition(Event::Accepted);
         record.opened_at = table.now;
-        record.peer = peer;
+        record.peer = peer.into();
         let hello_due = table.now_tick.plus(crate::deadlines::Ticks::of(table.liveness.hello_within));
         self.forget_protocol_state(id);
         self.expect_by(id, hello_due);
