@@ -41,14 +41,15 @@ use crate::time::Instant;
 ///    the kernel's accept returned.
 /// 5. *`clients_wait_in_the_queue_until_they_are_asked_for`*: no more clients are taken from the kernel's queue than
 ///    `Accept`s were submitted. A backend never retries a failed accept by itself: core decides, so that no error can
-///    make a loop spin.
+///    make a loop spin. A shortage (`EMFILE`) may fail one of the accepts in flight or all of them.
 /// 6. *`unlisten_ends_every_accept_first`*: after `Unlisten` every `Accept` in flight ends (`Accepted`, if a client was
 ///    already taken, else `AcceptFailed` with `ECANCELED`), then comes `Unlistened`.
 ///
 /// **Receiving**
 ///
 /// 7. *`bytes_arrive_in_order_each_once`*: concatenated, the slices are the peer's stream. No slice is empty.
-/// 8. *`end_of_stream_comes_after_every_byte`*: `Eof` or `Failed` comes after all the bytes that arrived before it.
+/// 8. *`end_of_stream_comes_after_every_byte`*: `Eof` or `Failed` comes after all the bytes that arrived before it. A
+///    `Recv` after it is allowed and ends the same way, or with a bare `Eof`.
 /// 9. *`a_lease_ends_at_its_deadline_never_before`*: a `Recv` with a deadline ends with `Expired` at or after it, whether
 ///    bytes came or not. No byte is lost between it and the next `Recv`.
 /// 10. *`a_flood_does_not_starve_others`*: within one `wait` one connection delivers a bounded number of bytes before the
@@ -71,7 +72,8 @@ use crate::time::Instant;
 /// **Examining, shutting, closing**
 ///
 /// 15. *`examination_sees_unread_bytes`*: the evidence is from a moment between the op and its completion.
-/// 16. *`shutdown_keeps_receiving`*: the peer sees our FIN after what was sent; what it sends still arrives.
+/// 16. *`shutdown_keeps_receiving`*: the peer sees our FIN after what was sent; what it sends still arrives. A `Send` that
+///     is in flight meanwhile may fail with `EPIPE`.
 /// 17. *`close_joins_every_op_first`*: after `Close`, each op in flight gets its terminal completion, possibly a success,
 ///     possibly after more `Received`; then comes `Closed`, and after it nothing of that id.
 /// 18. *`abortive_close_resets_the_peer`*: the peer reads ECONNRESET and this kernel keeps nothing.

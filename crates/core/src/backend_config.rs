@@ -11,7 +11,8 @@ pub struct BackendConfig {
     /// How long completions may wait for company before the thread is woken. Zero wakes it for each.
     ///
     /// Sparse traffic costs one wake-up per message, and the wake-up is most of the cost; a gateway of idle devices
-    /// halves its CPU with 5 ms. It never delays an op that was just submitted, and a busy shard does not wait.
+    /// halves its CPU with 5 ms. It never delays an op that was just submitted, and a busy shard does not wait. A
+    /// wake-up from another thread can wait for company too.
     pub batch_within: Duration,
     /// Receive buffers of the ring: a power of two. 64 ran dry at 1000 active connections; 16 384 no longer fit in the
     /// cache and were measurably slower.
