@@ -17,8 +17,8 @@ use crate::time::Instant;
 ///
 /// ```text
 /// loop {
+///     shard.end_turn(backend.now(), &mut |op| backend.submit(op));
 ///     backend.wait(shard.wake_at(), &mut |now, completion| shard.handle(now, completion))?;
-///     shard.turn_ended(&mut |op| backend.submit(op));
 /// }
 /// ```
 ///

@@ -6,7 +6,7 @@ use thiserror::Error;
 
 use crate::id::ConnId;
 use crate::listen::ListenOptions;
-use crate::liveness::{Liveness, Overrides};
+use crate::liveness::{DEAD_WITHIN_MAX, DEAD_WITHIN_MIN, Liveness, Overrides};
 
 /// A setting that cannot work, and what to do about it. One line.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -97,6 +97,10 @@ pub struct Limits {
     pub send_queue_high: u32,
     /// ...and below this no longer: [`Handler::writable`](crate::Handler::writable) is called.
     pub send_queue_low: u32,
+    /// Shortest deadline that a connection may negotiate for itself.
+    pub dead_within_min: Duration,
+    /// Longest deadline that a connection may negotiate for itself.
+    pub dead_within_max: Duration,
     /// Verdicts handled in one turn, so that a mass death does not keep the living waiting. 1024 take about a millisecond.
     pub verdicts_per_turn_max: u32,
 }
@@ -112,6 +116,8 @@ impl Default for Limits {
             send_queue_bytes_max: 256 << 10,
             send_queue_high: 128 << 10,
             send_queue_low: 32 << 10,
+            dead_within_min: DEAD_WITHIN_MIN,
+            dead_within_max: DEAD_WITHIN_MAX,
             verdicts_per_turn_max: 1024,
         }
     }
@@ -223,6 +229,12 @@ impl Limits {
             self.send_queue_bytes_max == 0 || self.send_queue_bytes_max > 1 << 30,
             format!("send_queue_bytes_max {} is outside 1 byte..=1 GiB", self.send_queue_bytes_max),
         )?;
+        refuse(
+            self.dead_within_min < DEAD_WITHIN_MIN
+                || self.dead_within_min > self.dead_within_max
+                || self.dead_within_max > DEAD_WITHIN_MAX,
+            "100ms <= dead_within_min <= dead_within_max <= 24h does not hold; leave them out".into(),
+        )?;
         refuse(self.verdicts_per_turn_max == 0, "verdicts_per_turn_max is 0; 1024 is usual".into())
     }
 }
@@ -248,6 +260,7 @@ mod tests {
         assert!(with(|c| c.limits.frame_bytes_max = 0).contains("frame_bytes_max"));
         assert!(with(|c| c.limits.partial_bytes_max = 1).contains("partial_bytes_max"));
         assert!(with(|c| c.limits.send_queue_low = 1 << 20).contains("send_queue_low"));
+        assert!(with(|c| c.limits.dead_within_min = Duration::ZERO).contains("dead_within_min"));
         assert!(with(|c| c.shards = Some(0)).contains("shards is 0"));
         assert!(with(|c| c.tick_every = Some(Duration::ZERO)).contains("tick_every"));
         assert!(with(|c| c.batch_within = Duration::from_secs(1)).contains("batch_within"));

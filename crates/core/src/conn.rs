@@ -86,11 +86,13 @@ impl Conn<'_> {
     }
 
     /// Negotiates another deadline for this connection, from now on: by when it is known dead if it vanishes. When its beat
-    /// is overdue changes in proportion.
+    /// is overdue changes in proportion. TCP's own timings stay those of the listener: with a much longer deadline, TCP may
+    /// find a vanished peer first.
     ///
     /// # Errors
     ///
-    /// If it is outside [`DEAD_WITHIN_MIN`](crate::DEAD_WITHIN_MIN)..=[`DEAD_WITHIN_MAX`](crate::DEAD_WITHIN_MAX).
+    /// If it is outside [`Limits::dead_within_min`](crate::Limits::dead_within_min) to
+    /// [`Limits::dead_within_max`](crate::Limits::dead_within_max).
     pub fn set_dead_within(&mut self, dead_within: Duration) -> Result<(), ConfigError> {
         self.table.set_dead_within(self.id, dead_within)
     }

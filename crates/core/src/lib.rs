@@ -1,4 +1,35 @@
 //! The state machines of heartring: no system call, no clock, no thread, no unsafe.
+//!
+//! Core decides who is there, who is late and who is dead, and does no I/O to find out: it emits [`Op`]s, is fed
+//! [`Completion`]s, and a [`Backend`] (io_uring, epoll, a simulator) turns the one into the other. That makes every decision
+//! testable in virtual time, and the same on every backend.
+//!
+//! # A tour
+//!
+//! | What | Where |
+//! |---|---|
+//! | the boundary, as data, and its contract clause by clause | `op`, [`Backend`], [`Ledger`] |
+//! | a shard: completions in, handler calls and ops out | [`Shard`] |
+//! | the life of a connection: states and transitions | `state` |
+//! | who is due: the dense array and its sweep | [`Deadlines`] |
+//! | what proves life: bytes become frames | [`Protocol`] |
+//! | why it ended, and the evidence | [`Cause`], [`Closed`], [`Evidence`], [`Errno`] |
+//! | the one knob and what follows from it | [`Liveness`], [`Keepalive`], [`Config`] |
+//! | what a gateway implements and holds | [`Handler`], [`Conn`], [`Conns`] |
+//!
+//! # The shape of a loop
+//!
+//! ```text
+//! loop {
+//!     shard.end_turn(backend.now(), &mut |op| backend.submit(op));
+//!     backend.wait(shard.wake_at(), &mut |now, completion| shard.handle(now, completion))?;
+//! }
+//! ```
+//!
+//! # Panics
+//!
+//! What a peer or a kernel does never panics. A backend that breaks the contract does, and so does core if its own
+//! bookkeeping is broken: going on would mean to close the wrong connection.
 
 #![forbid(unsafe_code)]
 

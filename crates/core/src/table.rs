@@ -3,6 +3,8 @@
 //! This is the part of a shard that handlers may touch while it works, through [`Conn`](crate::Conn) and
 //! [`Conns`](crate::Conns). It knows no handler and no protocol.
 
+use std::time::Duration;
+
 use bytes::{Buf, Bytes};
 use thiserror::Error;
 
@@ -275,17 +277,17 @@ impl Table {
     }
 
     /// Negotiates another deadline for one connection, from now on.
-    pub(crate) fn set_dead_within(
-        &mut self,
-        id: ConnId,
-        dead_within: std::time::Duration,
-    ) -> Result<(), ConfigError> {
-        let mut by_hand = self.liveness;
-        let ratio = dead_within.as_secs_f64() / by_hand.dead_within.as_secs_f64();
-        by_hand.overdue_after = by_hand.overdue_after.mul_f64(ratio);
-        crate::liveness::check_dead_within(dead_within)?;
+    pub(crate) fn set_dead_within(&mut self, id: ConnId, dead_within: Duration) -> Result<(), ConfigError> {
+        let Limits { dead_within_min, dead_within_max, .. } = self.limits;
+        if !(dead_within_min..=dead_within_max).contains(&dead_within) {
+            return Err(ConfigError::new(format!(
+                "dead_within {dead_within:?} is outside {dead_within_min:?}..={dead_within_max:?}, the bounds for what a connection may negotiate"
+            )));
+        }
+        let ratio = dead_within.as_secs_f64() / self.liveness.dead_within.as_secs_f64();
+        let overdue_after = self.liveness.overdue_after.mul_f64(ratio);
         let Some(record) = self.conns.get_mut(id) else { return Ok(()) };
-        record.overdue_after = Ticks::of(by_hand.overdue_after);
+        record.overdue_after = Ticks::of(overdue_after);
         record.dead_within = Ticks::of(dead_within);
         if matches!(record.state, State::Live) {
             // `set`, not `touch`: the new deadline may be earlier than what anybody watches.
