@@ -32,8 +32,9 @@ use crate::time::Instant;
 ///    `wait`.
 /// 2. *`each_op_has_one_terminal_completion`*: every op gets exactly one, and a `Recv` its items before it. An op that
 ///    fails at once gets its terminal completion like any other.
-/// 3. The caller keeps at most one op of each [`OpKind`](crate::OpKind) in flight per connection, and submits nothing
-///    for a connection before `Accepted` or after `Close`. Backends assert it where it costs nothing.
+/// 3. The caller keeps at most one op of each [`OpKind`](crate::OpKind) in flight per connection, submits a `Watch` only
+///    beside a `Recv`, and nothing for a connection before `Accepted` or after `Close`. Backends assert it where it costs
+///    nothing. An op is in flight until its terminal completion has been given to the sink.
 ///
 /// **Accepting**
 ///
@@ -43,7 +44,8 @@ use crate::time::Instant;
 ///    `Accept`s were submitted. A backend never retries a failed accept by itself: core decides, so that no error can
 ///    make a loop spin. A shortage (`EMFILE`) may fail one of the accepts in flight or all of them.
 /// 6. *`unlisten_ends_every_accept_first`*: after `Unlisten` every `Accept` in flight ends (`Accepted`, if a client was
-///    already taken, else `AcceptFailed` with `ECANCELED`), then comes `Unlistened`.
+///    already taken, else `AcceptFailed` with `ECANCELED`), then comes `Unlistened`. The kernel resets the clients that
+///    are still queued.
 ///
 /// **Receiving**
 ///
@@ -86,10 +88,10 @@ use crate::time::Instant;
 ///
 /// 21. *`wait_returns_at_until`*: `wait` returns when there were completions, when `until` has come, or when it was woken;
 ///     it may return early with nothing. `None` waits without a bound.
-/// 22. *`one_instant_per_batch`*: the instants given to the sink never go back, and [`Backend::now`] continues from the
-///     last of them. They are read after the thread woke.
+/// 22. *`one_instant_per_batch`*: the instants given to the sink are read after the thread woke and never go back.
+///     [`Backend::now`] continues from the last of them, and has reached `until` when `wait` returns because of it.
 /// 23. *`a_wake_is_never_lost`*: a `wake` from any thread, before or during a `wait`, leads to a `Woken`; several may
-///     share one.
+///     share one, and none comes without a `wake`.
 ///
 /// **The end**
 ///

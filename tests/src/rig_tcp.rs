@@ -1,0 +1,223 @@
+//! The backends on real sockets as rigs: clients over loopback, CLOCK_MONOTONIC, descriptor limits, /proc/net/tcp.
+
+use std::fs;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use heartring_core::{BackendConfig, Instant};
+use heartring_epoll::EpollBackend;
+use heartring_uring::UringBackend;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::time::{ClockId, clock_gettime};
+use socket2::SockRef;
+
+use crate::rig::{End, Peer, Rig};
+
+/// The backend on epoll.
+pub struct EpollRig(EpollBackend);
+
+/// The backend on io_uring.
+pub struct UringRig(UringBackend);
+
+impl Rig for EpollRig {
+    type Backend = EpollBackend;
+    type Peer = TcpPeer;
+
+    const NAME: &'static str = "epoll";
+
+    fn open(config: &BackendConfig) -> Result<Self, String> {
+        EpollBackend::new(config).map(Self).map_err(|error| error.to_string())
+    }
+
+    fn backend(&mut self) -> &mut EpollBackend {
+        &mut self.0
+    }
+
+    fn clock(&self) -> Instant {
+        monotonic()
+    }
+
+    fn connect(&mut self, listener: SocketAddr) -> TcpPeer {
+        TcpPeer::connect(listener)
+    }
+
+    fn stall(&mut self, duration: Duration) {
+        thread::sleep(duration);
+    }
+
+    fn starve(&mut self, _accepts: usize) {
+        limit_descriptors(true);
+    }
+
+    fn feed(&mut self) {
+        limit_descriptors(false);
+    }
+
+    fn kernel_keeps(&self, listener: SocketAddr, peer: SocketAddr) -> bool {
+        kernel_keeps(listener, peer)
+    }
+}
+
+impl Rig for UringRig {
+    type Backend = UringBackend;
+    type Peer = TcpPeer;
+
+    const NAME: &'static str = "uring";
+
+    fn open(config: &BackendConfig) -> Result<Self, String> {
+        UringBackend::new(config).map(Self).map_err(|refusal| refusal.to_string())
+    }
+
+    fn backend(&mut self) -> &mut UringBackend {
+        &mut self.0
+    }
+
+    fn clock(&self) -> Instant {
+        monotonic()
+    }
+
+    fn connect(&mut self, listener: SocketAddr) -> TcpPeer {
+        TcpPeer::connect(listener)
+    }
+
+    fn stall(&mut self, duration: Duration) {
+        thread::sleep(duration);
+    }
+
+    fn starve(&mut self, _accepts: usize) {
+        limit_descriptors(true);
+    }
+
+    fn feed(&mut self) {
+        limit_descriptors(false);
+    }
+
+    fn kernel_keeps(&self, listener: SocketAddr, peer: SocketAddr) -> bool {
+        kernel_keeps(listener, peer)
+    }
+}
+
+/// A client on a real socket.
+pub struct TcpPeer {
+    /// `None` after [`Peer::reset`].
+    stream: Option<TcpStream>,
+    addr: SocketAddr,
+    read: Vec<u8>,
+    end: End,
+    writers: Vec<JoinHandle<()>>,
+}
+
+impl TcpPeer {
+    fn connect(listener: SocketAddr) -> Self {
+        let stream = TcpStream::connect(listener).expect("a listener on loopback takes clients");
+        stream.set_nonblocking(true).expect("a socket can be non-blocking");
+        let addr = stream.local_addr().expect("a connected socket has an address");
+        Self { stream: Some(stream), addr, read: Vec::new(), end: End::Open, writers: Vec::new() }
+    }
+
+    fn pull(&mut self) {
+        let Some(stream) = &mut self.stream else { return };
+        let mut buffer = vec![0; 64 * 1024];
+        while self.end == End::Open {
+            match stream.read(&mut buffer) {
+                Ok(0) => self.end = End::Eof,
+                Ok(count) => self.read.extend(&buffer[..count]),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == ErrorKind::ConnectionReset => self.end = End::Reset,
+                Err(error) => panic!("the client reads {error}"),
+            }
+        }
+    }
+}
+
+impl Peer for TcpPeer {
+    fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> usize {
+        let Some(stream) = &mut self.stream else { return 0 };
+        let mut written = 0;
+        while written < bytes.len() {
+            match stream.write(&bytes[written..]) {
+                Ok(count) => written += count,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                // The backend may have closed already: the tests that write late count on it.
+                Err(_) => break,
+            }
+        }
+        written
+    }
+
+    fn write_after(&mut self, delay: Duration, bytes: &[u8]) {
+        let Some(stream) = &self.stream else { return };
+        let mut stream = stream.try_clone().expect("a descriptor is left");
+        let bytes = bytes.to_vec();
+        self.writers.push(thread::spawn(move || {
+            thread::sleep(delay);
+            // What does not fit or comes too late is missed by the test.
+            let _ = stream.write(&bytes);
+        }));
+    }
+
+    fn fin(&mut self) {
+        if let Some(stream) = &self.stream {
+            stream.shutdown(Shutdown::Write).expect("the client can shut its sending side");
+        }
+    }
+
+    fn reset(&mut self) {
+        if let Some(stream) = self.stream.take() {
+            SockRef::from(&stream).set_linger(Some(Duration::ZERO)).expect("SO_LINGER can be set");
+        }
+    }
+
+    fn read(&mut self) -> &[u8] {
+        self.pull();
+        &self.read
+    }
+
+    fn end(&mut self) -> End {
+        self.pull();
+        self.end
+    }
+}
+
+impl Drop for TcpPeer {
+    fn drop(&mut self) {
+        for writer in self.writers.drain(..) {
+            let _ = writer.join();
+        }
+    }
+}
+
+fn monotonic() -> Instant {
+    let now = clock_gettime(ClockId::Monotonic);
+    Instant::ZERO + Duration::new(now.tv_sec.unsigned_abs(), now.tv_nsec as u32)
+}
+
+/// Lowers the soft limit to what is open already, or raises it to the hard limit.
+fn limit_descriptors(lower: bool) {
+    let highest = fs::read_dir("/proc/self/fd")
+        .expect("/proc is mounted")
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u64>().ok())
+        .max();
+    // The highest is the directory that was being read, which is closed again: one descriptor above the others.
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    let current = if lower { highest } else { maximum };
+    setrlimit(Resource::Nofile, Rlimit { current, maximum }).expect("a soft limit can be moved");
+}
+
+/// Looks for the backend's socket by its pair of ports, in whatever state.
+fn kernel_keeps(listener: SocketAddr, peer: SocketAddr) -> bool {
+    let table = if listener.is_ipv4() { "/proc/net/tcp" } else { "/proc/net/tcp6" };
+    let text = fs::read_to_string(table).expect("/proc is mounted");
+    let (local, remote) = (format!(":{:04X}", listener.port()), format!(":{:04X}", peer.port()));
+    text.lines().skip(1).any(|line| {
+        let mut words = line.split_whitespace().skip(1);
+        words.next().is_some_and(|word| word.ends_with(&local))
+            && words.next().is_some_and(|word| word.ends_with(&remote))
+    })
+}

@@ -1,0 +1,127 @@
+//! Clauses 4 to 6: accepting.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use heartring_core::{AcceptNews, Backend, CloseHow, ConnId, ListenOptions, Op, OpKind};
+use heartring_tests::{Peer, Rig, Run, alone};
+
+/// Catches swapped addresses among clients that wait at once, and a backend that numbers slots itself.
+pub(crate) fn accept_binds_the_reserved_slot<R: Rig>(ip: IpAddr) {
+    let mut run = Run::<R>::open(ip);
+    let listener = run.listener.id;
+    let conns = [63, 5, 17, 0, 40].map(|slot| ConnId::new(slot, 0xffff_ff00 + slot));
+    for conn in conns {
+        run.submit(Op::Accept { listener, conn });
+    }
+    let mut peers: Vec<R::Peer> = conns.iter().map(|_| run.rig.connect(run.listener.addr)).collect();
+    run.until("five clients", |run| conns.iter().all(|conn| run.conn(*conn).peer.is_some()));
+    for peer in &mut peers {
+        let bound = conns.into_iter().find(|conn| run.conn(*conn).peer == Some(peer.addr()));
+        let conn = bound.expect("each client's address is that of one connection");
+        // The address is not only right, it is this client's connection.
+        run.submit(Op::Recv { conn, deadline: None });
+        let text = peer.addr().to_string().into_bytes();
+        peer.write(&text);
+        run.until("its bytes", |run| run.conn(conn).received == text);
+        run.close(conn, CloseHow::Abortive);
+    }
+    run.end();
+}
+
+/// Catches a multishot accept that takes whoever comes.
+pub(crate) fn clients_wait_in_the_queue_until_they_are_asked_for<R: Rig>(ip: IpAddr) {
+    let mut run = Run::<R>::open(ip);
+    let peers: Vec<R::Peer> = (0..5).map(|_| run.rig.connect(run.listener.addr)).collect();
+    run.pass(Duration::from_millis(50));
+    assert_eq!(run.rig.backend().ledger().sockets, 0, "taken without an Accept");
+
+    let mut conns = vec![run.submit_accept(), run.submit_accept()];
+    run.until("two clients", |run| conns.iter().all(|conn| run.conn(*conn).peer.is_some()));
+    run.pass(Duration::from_millis(50));
+    assert_eq!(run.rig.backend().ledger().sockets, 2, "more taken than asked for");
+
+    let rest = [run.submit_accept(), run.submit_accept(), run.submit_accept()];
+    run.until("three more", |run| rest.iter().all(|conn| run.conn(*conn).peer.is_some()));
+    conns.extend(rest);
+    let mut accepted: Vec<_> = conns.iter().filter_map(|conn| run.conn(*conn).peer).collect();
+    let mut connected: Vec<_> = peers.iter().map(Peer::addr).collect();
+    accepted.sort();
+    connected.sort();
+    assert_eq!(accepted, connected, "each client once");
+    for conn in conns {
+        run.close(conn, CloseHow::Orderly);
+    }
+    run.end();
+}
+
+/// With no descriptor left, each accept fails at most once and says that it is scarcity; the clients stay in the queue
+/// and are accepted when there are descriptors again. A backend that needs no descriptor may succeed.
+pub(crate) fn a_failed_accept_is_not_retried<R: Rig>(ip: IpAddr) {
+    alone(&format!("{}::a_failed_accept_is_not_retried", R::NAME), || {
+        let mut run = Run::<R>::open(ip);
+        let peers: Vec<R::Peer> = (0..3).map(|_| run.rig.connect(run.listener.addr)).collect();
+        run.rig.starve(3);
+        let conns = [run.submit_accept(), run.submit_accept(), run.submit_accept()];
+        run.until("the end of each accept", |run| {
+            conns.iter().all(|conn| !run.conn(*conn).in_flight(OpKind::Accept))
+        });
+        run.pass(Duration::from_millis(50));
+        for errno in conns.iter().filter_map(|conn| run.conn(*conn).refused) {
+            assert_eq!(errno.accept_news(), AcceptNews::BackOff, "{errno}");
+        }
+        let refused = conns.iter().filter(|conn| run.conn(**conn).refused.is_some()).count();
+        run.rig.feed();
+        let again: Vec<ConnId> = (0..refused).map(|_| run.submit_accept()).collect();
+        run.until("the clients after all", |run| again.iter().all(|conn| run.conn(*conn).peer.is_some()));
+        assert_eq!(run.rig.backend().ledger().sockets as usize, peers.len(), "each client once");
+        for conn in conns.into_iter().chain(again) {
+            if run.conn(conn).is_open() {
+                run.close(conn, CloseHow::Orderly);
+            }
+        }
+        run.end();
+    });
+}
+
+/// The model checks the order; here clients come in at that very moment, and none may be lost half-way.
+pub(crate) fn unlisten_ends_every_accept_first<R: Rig>(ip: IpAddr) {
+    for clients in [0, 1, 3] {
+        let mut run = Run::<R>::open(ip);
+        let listener = run.listener.id;
+        let conns: Vec<ConnId> = (0..3).map(|_| run.submit_accept()).collect();
+        run.pass(Duration::from_millis(10));
+        let _peers: Vec<R::Peer> = (0..clients).map(|_| run.rig.connect(run.listener.addr)).collect();
+        run.submit(Op::Unlisten { listener });
+        run.until("Unlistened", |run| run.model.unlistened == [listener]);
+        let accepted: Vec<ConnId> = conns.iter().copied().filter(|conn| run.conn(*conn).is_open()).collect();
+        assert!(accepted.len() <= clients, "{accepted:?} of {clients} clients");
+        for conn in &conns {
+            let ended = run.conn(*conn);
+            assert!(ended.is_open() || ended.refused == Some(heartring_core::Errno::ECANCELED), "{ended:?}");
+        }
+        for conn in accepted {
+            run.close(conn, CloseHow::Abortive);
+        }
+        let ledger = run.rig.backend().ledger();
+        assert_eq!(ledger.open_total(), 0, "{ledger}");
+    }
+}
+
+/// `Unlistened` says that the socket is closed: nothing of it, such as a parked accept, keeps the address.
+pub(crate) fn the_address_is_free_after_unlistened<R: Rig>(ip: IpAddr) {
+    let mut run = Run::<R>::open(ip);
+    for round in 0..20 {
+        let (conn, _peer) = run.accept();
+        run.close(conn, CloseHow::Abortive);
+        let parked = run.submit_accept();
+        let (listener, addr) = (run.listener.id, run.listener.addr);
+        run.submit(Op::Unlisten { listener });
+        run.until("Unlistened", |run| run.model.unlistened.contains(&listener));
+        assert!(run.conn(parked).refused.is_some());
+        let again = run.rig.backend().listen(addr, &ListenOptions::default());
+        run.listener = again.unwrap_or_else(|error| panic!("round {round}: {addr} is not free: {error}"));
+        run.model.listeners += 1;
+    }
+    run.end();
+}
