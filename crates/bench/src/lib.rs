@@ -1,1 +1,44 @@
-//! Under construction.
+//! The benchmark suite of heartring: what knowing who is there costs, against the bare limit.
+//!
+//! A run is a list of *rounds*; in every round each *contender* (a server in a fresh process) is measured
+//! once, in rotating order, under a *workload* that a load generator drives from another process on another
+//! core. The cost is the server process's own CPU time over a window in which all connections are up and
+//! warm, divided by the units of work that the generator counted in that window. Contenders are compared
+//! pair by pair within a round, so that a machine that is slow for a minute is slow for both.
+//!
+//! Where things are:
+//!
+//! - [`BenchArgs`] and [`run`]: the command line, and the two roles in which the program starts itself.
+//! - `workload`, `plan`: what is done, and what a child process is told about it.
+//! - `contender`, `contenders/`: who is measured; one file per server. `service`: the thread it runs on.
+//! - `load`, `load/`: the generator. `window`: the one place that decides what counts.
+//! - `suite`, `measurement`, `child`, `control`: rounds, one measurement, processes and what they say.
+//! - `ring_unsafe`: all unsafe code, a ring that contender and generator share.
+//! - `metric`, `statistics`, `verdict`, `report`, `machine`: what came out and what may be concluded.
+
+mod args;
+mod child;
+mod clock;
+mod contender;
+mod contenders;
+mod control;
+mod error;
+mod load;
+mod machine;
+mod measurement;
+mod metric;
+mod plan;
+mod process;
+mod progress;
+mod report;
+mod ring_unsafe;
+mod serve;
+mod service;
+mod statistics;
+mod suite;
+mod table;
+mod verdict;
+mod workload;
+
+pub use args::{BenchArgs, run};
+pub use error::Error;

@@ -1,0 +1,102 @@
+//! The limit on io_uring: one ring, no deadlines, no frames, no states, no send queues.
+//!
+//! Multishot accept into direct descriptors, a multishot receive per connection from one buffer ring, and the
+//! echo is sent from the very buffer that the message arrived in. What a turn decides goes to the kernel with
+//! the system call that waits for the next.
+
+use std::convert::Infallible;
+use std::io;
+use std::time::Duration;
+
+use rustix::io::Errno;
+use socket2::Socket;
+
+use crate::plan::ServePlan;
+use crate::ring_unsafe::{Completion, Kind, Ring};
+use crate::service::Service;
+
+pub(crate) struct BareUring {
+    ring: Ring,
+    listener: Socket,
+    answered: bool,
+    batch_within: Duration,
+    /// Connections whose receive ended for want of a buffer.
+    starved: Vec<u32>,
+}
+
+impl Service for BareUring {
+    fn open(listener: Socket, plan: &ServePlan) -> io::Result<Self> {
+        let mut ring = Ring::open(plan.workload.connections(), plan.workload.bytes())?;
+        ring.accept(&listener)?;
+        let answered = plan.workload.answered();
+        Ok(BareUring { ring, listener, answered, batch_within: plan.batch_within, starved: Vec::new() })
+    }
+
+    fn run(mut self) -> io::Result<Infallible> {
+        let mut completions = Vec::new();
+        loop {
+            if self.batch_within.is_zero() {
+                self.ring.wait(&mut completions)?;
+            } else {
+                self.ring.wait_for_batch(self.batch_within, &mut completions)?;
+            }
+            for completion in completions.drain(..) {
+                self.handle(&completion)?;
+            }
+            self.feed_starved()?;
+        }
+    }
+}
+
+impl BareUring {
+    fn handle(&mut self, completion: &Completion) -> io::Result<()> {
+        match completion.kind {
+            Kind::Accept => self.accepted(completion),
+            Kind::Receive => self.received(completion),
+            Kind::Send => {
+                self.ring.recycle(completion.sent_buffer);
+                Ok(())
+            }
+            Kind::Close => Ok(()),
+        }
+    }
+
+    fn accepted(&mut self, completion: &Completion) -> io::Result<()> {
+        match completion.result {
+            Ok(slot) => self.ring.receive(slot)?,
+            Err(Errno::CONNABORTED | Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        if completion.more { Ok(()) } else { self.ring.accept(&self.listener) }
+    }
+
+    fn received(&mut self, completion: &Completion) -> io::Result<()> {
+        let slot = completion.slot;
+        match (completion.result, completion.received_buffer) {
+            (Ok(count), Some(buffer)) if count > 0 && self.answered => self.ring.send(slot, buffer, count)?,
+            (_, Some(buffer)) => self.ring.recycle(buffer),
+            (_, None) => {}
+        }
+        if completion.more {
+            return Ok(());
+        }
+        match completion.result {
+            Ok(count) if count > 0 => self.ring.receive(slot),
+            Err(Errno::NOBUFS) => {
+                self.starved.push(slot);
+                Ok(())
+            }
+            Ok(_) | Err(_) => self.ring.close(slot),
+        }
+    }
+
+    /// Arming a receive on an empty buffer ring fails at once, so it waits until a buffer is back.
+    fn feed_starved(&mut self) -> io::Result<()> {
+        if self.ring.buffers_free() > 0 {
+            for slot in std::mem::take(&mut self.starved) {
+                self.ring.receive(slot)?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,77 @@
+//! What the two roles of a measurement are told: plain data, passed as JSON on the child's command line, so
+//! that `ps` shows what runs and either role can be started by hand under a profiler.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::contender::Contender;
+use crate::workload::Workload;
+
+/// What the generator plays busy devices with. The ring is the cheaper one, and a generator that is slower than
+/// the server hides what the server could do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Engine {
+    IoUring,
+    Epoll,
+}
+
+/// The server's part of a measurement.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct ServePlan {
+    pub(crate) contender: Contender,
+    pub(crate) workload: Workload,
+    /// The core that every thread of the server stays on.
+    pub(crate) core: usize,
+    /// Congestion control of accepted sockets; none leaves the system's.
+    pub(crate) congestion: Option<String>,
+    /// How long the server may wait for more work before it wakes; zero wakes at once.
+    pub(crate) batch_within: Duration,
+    /// The heartbeat deadline of contenders that keep one.
+    pub(crate) dead_within: Duration,
+}
+
+/// The generator's part of a measurement.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct LoadPlan {
+    pub(crate) workload: Workload,
+    pub(crate) server: SocketAddr,
+    pub(crate) core: usize,
+    pub(crate) engine: Engine,
+    pub(crate) congestion: Option<String>,
+    /// Full load that is not measured, after the last connection is up.
+    pub(crate) warmup: Duration,
+    /// How long is measured.
+    pub(crate) window: Duration,
+}
+
+/// Reads a plan from a command line; for clap.
+pub(crate) fn parse<T: for<'de> Deserialize<'de>>(text: &str) -> Result<T, String> {
+    serde_json::from_str(text).map_err(|e| format!("not a plan: {e}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plan_survives_the_command_line() {
+        let plan = ServePlan {
+            contender: Contender::BareEpoll,
+            workload: Workload::Echo { connections: 10, bytes: 32 },
+            core: 1,
+            congestion: Some("cubic".into()),
+            batch_within: Duration::from_micros(250),
+            dead_within: Duration::from_secs(30),
+        };
+        assert_eq!(parse::<ServePlan>(&serde_json::to_string(&plan).unwrap()), Ok(plan));
+    }
+
+    #[test]
+    fn garbage_is_refused_in_one_line() {
+        let refusal = parse::<LoadPlan>("{}").unwrap_err();
+        assert!(refusal.starts_with("not a plan") && !refusal.contains('\n'));
+    }
+}
