@@ -1,0 +1,137 @@
+//! What the backend remembers of each connection: 32 bytes.
+//!
+//! Owns the records and, on old kernels, the plain descriptors. It does not decide anything. Invariant: a record is found
+//! only under the id of its present occupant; whoever asks with another has a bug, and panics.
+
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use heartring_core::{CloseHow, ConnId, Instant, ListenerId, OpSet};
+
+use crate::request_unsafe::Target;
+
+/// Where a slot is in the life of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    Free,
+    /// Reserved for the next client of the listener.
+    Accepting(ListenerId),
+    Open,
+    /// Ops are ending; the socket is closed after the last.
+    Closing(CloseHow),
+}
+
+/// One slot.
+#[derive(Debug)]
+pub(crate) struct Slot {
+    generation: u32,
+    /// The number of what is lent to the kernel: an address buffer while accepting, a payload while sending.
+    pub(crate) loan: u32,
+    /// The socket, where it is not a direct descriptor.
+    pub(crate) fd: Option<OwnedFd>,
+    pub(crate) phase: Phase,
+    /// Ops without their terminal completion.
+    pub(crate) ops: OpSet,
+    /// The `Recv` in flight has no request in the kernel: it waits for a buffer.
+    pub(crate) recv_parked: bool,
+    /// The lease of the `Recv` in flight; [`Slot::NEVER`] without one.
+    pub(crate) recv_deadline: Instant,
+    /// The deadline of the `Watch` in flight.
+    pub(crate) watch_deadline: Instant,
+}
+
+impl Slot {
+    /// The end of time.
+    pub(crate) const NEVER: Instant = Instant::from_nanos(u64::MAX);
+
+    const fn free() -> Self {
+        Self {
+            generation: 0,
+            loan: 0,
+            fd: None,
+            phase: Phase::Free,
+            ops: OpSet::EMPTY,
+            recv_parked: false,
+            recv_deadline: Self::NEVER,
+            watch_deadline: Self::NEVER,
+        }
+    }
+
+    pub(crate) const fn is_closing(&self) -> bool {
+        matches!(self.phase, Phase::Closing(_))
+    }
+}
+
+/// All slots, as many as were ever used.
+#[derive(Debug, Default)]
+pub(crate) struct Slots {
+    records: Vec<Slot>,
+}
+
+impl Slots {
+    /// Gives a free slot to `conn`, which is about to be accepted from `listener`.
+    pub(crate) fn occupy(&mut self, conn: ConnId, listener: ListenerId) -> &mut Slot {
+        let index = conn.slot() as usize;
+        if index >= self.records.len() {
+            self.records.resize_with(index + 1, Slot::free);
+        }
+        let slot = &mut self.records[index];
+        assert_eq!(slot.phase, Phase::Free, "{conn} is accepted into an occupied slot");
+        *slot = Slot { generation: conn.generation(), phase: Phase::Accepting(listener), ..Slot::free() };
+        slot
+    }
+
+    /// The slot of `conn`, which occupies it.
+    pub(crate) fn get(&mut self, conn: ConnId) -> &mut Slot {
+        self.find(conn).unwrap_or_else(|| panic!("{conn} does not exist"))
+    }
+
+    /// The slot of `conn`, if it still occupies it.
+    pub(crate) fn find(&mut self, conn: ConnId) -> Option<&mut Slot> {
+        let slot = self.records.get_mut(conn.slot() as usize)?;
+        (slot.generation == conn.generation() && slot.phase != Phase::Free).then_some(slot)
+    }
+
+    /// The occupied slots and their ops in flight.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (ConnId, OpSet)> {
+        let slots = (0_u32..).zip(&self.records).filter(|(_, slot)| slot.phase != Phase::Free);
+        slots.map(|(index, slot)| (ConnId::new(index, slot.generation), slot.ops))
+    }
+
+    /// Where the socket of `conn` is.
+    pub(crate) fn target(&mut self, conn: ConnId) -> Target {
+        match &self.get(conn).fd {
+            Some(fd) => Target::Plain(fd.as_raw_fd()),
+            None => Target::Direct(conn.slot()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slot_is_small() {
+        assert!(size_of::<Slot>() <= 32, "{}", size_of::<Slot>());
+    }
+
+    #[test]
+    fn only_the_present_occupant_is_found() {
+        let mut slots = Slots::default();
+        let (old, new) = (ConnId::new(5, 1), ConnId::new(5, 2));
+        slots.occupy(old, ListenerId(0));
+        assert!(slots.find(new).is_none());
+        slots.get(old).phase = Phase::Free;
+        slots.occupy(new, ListenerId(0));
+        assert!(slots.find(old).is_none() && slots.find(new).is_some());
+        assert!(slots.find(ConnId::new(6, 0)).is_none());
+    }
+
+    #[test]
+    #[should_panic(expected = "occupied slot")]
+    fn a_slot_has_one_occupant() {
+        let mut slots = Slots::default();
+        slots.occupy(ConnId::new(0, 1), ListenerId(0));
+        slots.occupy(ConnId::new(0, 2), ListenerId(0));
+    }
+}
