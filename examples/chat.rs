@@ -26,9 +26,9 @@ impl Room {
     }
 
     fn join(&mut self, conn: &mut Conn<'_>, name: String) {
-        let others = self.names.len();
-        self.names.insert(conn.id(), name.clone());
-        self.tell_all(&mut conn.conns(), &format!("* {name} has joined {others} others"));
+        let news = format!("* {name} has joined {} others", self.names.len());
+        self.names.insert(conn.id(), name);
+        self.tell_all(&mut conn.conns(), &news);
     }
 }
 

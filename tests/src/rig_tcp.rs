@@ -6,71 +6,84 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use heartring_core::{BackendConfig, Instant};
+use heartring_core::{Backend, BackendConfig, Instant};
 use heartring_epoll::EpollBackend;
-use heartring_uring::UringBackend;
+use heartring_uring::{Descriptors, UringBackend};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::time::{ClockId, clock_gettime};
 use socket2::SockRef;
 
 use crate::rig::{End, Peer, Rig};
 
-/// The backend on epoll.
-pub struct EpollRig(EpollBackend);
+/// A backend on real sockets.
+pub struct TcpRig<K: Kind>(K::Backend);
 
-/// The backend on io_uring.
-pub struct UringRig(UringBackend);
+/// Which backend.
+pub trait Kind {
+    /// Its type.
+    type Backend: Backend;
 
-impl Rig for EpollRig {
+    /// Its name in what the tests print.
+    const NAME: &'static str;
+
+    /// Makes one, or says why it cannot be had here.
+    ///
+    /// # Errors
+    ///
+    /// In words, for the test that is skipped.
+    fn make(config: &BackendConfig) -> Result<Self::Backend, String>;
+}
+
+/// epoll.
+pub struct Epoll;
+
+/// io_uring as this kernel has it.
+pub struct Uring;
+
+/// io_uring with plain descriptors, as before Linux 6.13.
+pub struct UringPlain;
+
+impl Kind for Epoll {
     type Backend = EpollBackend;
-    type Peer = TcpPeer;
 
     const NAME: &'static str = "epoll";
 
-    fn open(config: &BackendConfig) -> Result<Self, String> {
-        EpollBackend::new(config).map(Self).map_err(|error| error.to_string())
-    }
-
-    fn backend(&mut self) -> &mut EpollBackend {
-        &mut self.0
-    }
-
-    fn clock(&self) -> Instant {
-        monotonic()
-    }
-
-    fn connect(&mut self, listener: SocketAddr) -> TcpPeer {
-        TcpPeer::connect(listener)
-    }
-
-    fn stall(&mut self, duration: Duration) {
-        thread::sleep(duration);
-    }
-
-    fn starve(&mut self, _accepts: usize) {
-        limit_descriptors(true);
-    }
-
-    fn feed(&mut self) {
-        limit_descriptors(false);
-    }
-
-    fn kernel_keeps(&self, listener: SocketAddr, peer: SocketAddr) -> bool {
-        kernel_keeps(listener, peer)
+    fn make(config: &BackendConfig) -> Result<EpollBackend, String> {
+        EpollBackend::new(config).map_err(|error| error.to_string())
     }
 }
 
-impl Rig for UringRig {
+impl Kind for Uring {
     type Backend = UringBackend;
-    type Peer = TcpPeer;
 
     const NAME: &'static str = "uring";
 
+    fn make(config: &BackendConfig) -> Result<UringBackend, String> {
+        UringBackend::new(config).map_err(|refusal| refusal.to_string())
+    }
+}
+
+impl Kind for UringPlain {
+    type Backend = UringBackend;
+
+    const NAME: &'static str = "uring_plain";
+
+    fn make(config: &BackendConfig) -> Result<UringBackend, String> {
+        UringBackend::with_descriptors(config, Descriptors::Plain).map_err(|refusal| refusal.to_string())
+    }
+}
+
+impl<K: Kind> Rig for TcpRig<K> {
+    type Backend = K::Backend;
+    type Peer = TcpPeer;
+
+    const NAME: &'static str = K::NAME;
+
     fn open(config: &BackendConfig) -> Result<Self, String> {
-        UringBackend::new(config).map(Self).map_err(|refusal| refusal.to_string())
+        K::make(config).map(Self)
     }
 
-    fn backend(&mut self) -> &mut UringBackend {
+    fn backend(&mut self) -> &mut K::Backend {
         &mut self.0
     }
 
@@ -117,6 +130,12 @@ impl TcpPeer {
         Self { stream: Some(stream), addr, read: Vec::new(), end: End::Open, writers: Vec::new() }
     }
 
+    fn join_writers(&mut self) {
+        for writer in self.writers.drain(..) {
+            let _ = writer.join();
+        }
+    }
+
     fn pull(&mut self) {
         let Some(stream) = &mut self.stream else { return };
         let mut buffer = vec![0; 64 * 1024];
@@ -138,6 +157,7 @@ impl Peer for TcpPeer {
     }
 
     fn write(&mut self, bytes: &[u8]) -> usize {
+        self.join_writers(); // What was written before comes before.
         let Some(stream) = &mut self.stream else { return 0 };
         let mut written = 0;
         while written < bytes.len() {
@@ -187,9 +207,7 @@ impl Peer for TcpPeer {
 
 impl Drop for TcpPeer {
     fn drop(&mut self) {
-        for writer in self.writers.drain(..) {
-            let _ = writer.join();
-        }
+        self.join_writers();
     }
 }
 

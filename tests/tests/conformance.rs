@@ -88,5 +88,6 @@ macro_rules! backend {
 }
 
 backend!(sim, heartring_tests::SimRig);
-backend!(epoll, heartring_tests::EpollRig);
-backend!(uring, heartring_tests::UringRig);
+backend!(epoll, heartring_tests::TcpRig<heartring_tests::Epoll>);
+backend!(uring, heartring_tests::TcpRig<heartring_tests::Uring>);
+backend!(uring_plain, heartring_tests::TcpRig<heartring_tests::UringPlain>);

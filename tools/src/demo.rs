@@ -115,7 +115,7 @@ pub(crate) fn run(args: &DemoArgs) -> Result<ExitCode, Failure> {
         truths: &truths,
         endings: &observed.endings,
         refused: observed.stats.closed("refused"),
-        refused_max: refused_max(&plan, &observed.facts, descriptors),
+        refused_max: refused_max(&plan, &observed.facts),
         stopped_at,
         ledger_open: observed.ledger_open,
         interrupted,
@@ -134,14 +134,9 @@ pub(crate) fn run(args: &DemoArgs) -> Result<ExitCode, Failure> {
 
 impl DemoArgs {
     fn config(&self) -> Config {
-        // A beat slower than half the deadline leaves less room for being overdue: the middle of what is left.
-        let overdue_after = self
-            .heartbeat
-            .filter(|beat| *beat > self.dead_within / 2)
-            .map(|beat| (beat + self.dead_within) / 2);
         Config {
             dead_within: self.dead_within,
-            overrides: Overrides { beat_every: self.heartbeat, overdue_after, ..Overrides::default() },
+            overrides: Overrides { beat_every: self.heartbeat, ..Overrides::default() },
             backend: match self.backend {
                 BackendArg::Auto => BackendChoice::Auto,
                 BackendArg::Uring => BackendChoice::Uring,
@@ -194,7 +189,7 @@ fn watch(
 
 /// What is about to be shown, and why it matters.
 fn introduce(plan: &Plan, gateway: &Observer, fleet_processes: usize) -> String {
-    let GatewayFacts { backend, backend_reason, deadlines, shards } = gateway.facts();
+    let GatewayFacts { backend, backend_reason, deadlines, shards, .. } = gateway.facts();
     let times = &plan.timetable;
     format!(
         "A device that crashes, loses power or leaves the network sends no FIN. Its server is told nothing:
@@ -232,15 +227,18 @@ fn counted(count: usize, one: &str, many: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { many })
 }
 
-/// How many devices the gateway may turn away: those beyond its descriptors.
+/// How many devices the gateway may turn away: those for which its shards have no room.
 ///
 /// The kernel spreads devices over the shards at random, so that a shard can be full while another still has room: four
-/// standard deviations of that are allowed for. A gateway keeps some descriptors for itself, most of them for accepts in
-/// flight.
-fn refused_max(plan: &Plan, gateway: &GatewayFacts, descriptors: u32) -> u64 {
-    let kept = 100 + 40 * gateway.shards as u64;
-    let spread = if gateway.shards > 1 { 4.0 * f64::from(plan.devices).sqrt() } else { 0.0 };
-    (u64::from(plan.devices) + spread as u64 + kept).saturating_sub(u64::from(descriptors))
+/// standard deviations of that are allowed for.
+fn refused_max(plan: &Plan, gateway: &GatewayFacts) -> u64 {
+    let (devices, shards) = (u64::from(plan.devices), gateway.shards as u64);
+    let per_shard = u64::from(gateway.conns_per_shard_max);
+    if devices <= per_shard {
+        return 0;
+    }
+    let spread = if shards > 1 { 4.0 * f64::from(plan.devices).sqrt() } else { 0.0 };
+    (devices + spread as u64).saturating_sub(per_shard * shards)
 }
 
 fn conclude(summary: &Summary, view: &mut View, json: bool) -> ExitCode {

@@ -77,6 +77,17 @@ pub enum DeadlineStrategy {
     Sweep,
 }
 
+impl DeadlineStrategy {
+    /// The name in flags and reports: `linked`, `lease` or `sweep`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Linked => "linked",
+            Self::Lease => "lease",
+            Self::Sweep => "sweep",
+        }
+    }
+}
+
 /// Upper bounds. At each of them a peer is refused with a cause and counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {

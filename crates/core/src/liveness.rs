@@ -52,7 +52,8 @@ pub struct Liveness {
     /// gone for a third of `dead_within` (a device's own retransmission backs off, so that a beat sent into an outage of x
     /// arrives up to 2x later).
     pub beat_every: Duration,
-    /// Silence after which a beat is overdue, the handler is told and the protocol may ping: half of `dead_within`.
+    /// Silence after which a beat is overdue, the handler is told and the protocol may ping: a quarter of the way from
+    /// `beat_every` to `dead_within`, which is half of `dead_within` unless `beat_every` is set by hand.
     pub overdue_after: Duration,
     /// How long bytes that come after the deadline are still delivered, while only our sending side is shut: a third of
     /// `dead_within`, at most 10 s. Zero closes at once.
@@ -117,7 +118,9 @@ impl Liveness {
         let liveness = Self {
             dead_within,
             beat_every,
-            overdue_after: by_hand.overdue_after.unwrap_or(dead_within / 2),
+            overdue_after: by_hand
+                .overdue_after
+                .unwrap_or_else(|| beat_every + dead_within.saturating_sub(beat_every) / 4),
             grace: by_hand.grace.unwrap_or((dead_within / 3).min(Duration::from_secs(10))),
             hello_within: by_hand.hello_within.unwrap_or(dead_within.min(Duration::from_secs(10))),
             frame_within: by_hand.frame_within.unwrap_or(dead_within / 2),
@@ -352,6 +355,13 @@ mod tests {
         assert_eq!(liveness.keepalive, Some(Keepalive { idle_s: 12, interval_s: 8, probes: 5 }));
         assert_eq!(liveness.rto_max, Some(secs(5)));
         assert_eq!(liveness.outage_survived(), secs(10));
+    }
+
+    #[test]
+    fn a_slow_beat_set_by_hand_is_not_overdue_when_it_is_punctual() {
+        let by_hand = Overrides { beat_every: Some(secs(20)), ..Overrides::default() };
+        let liveness = Liveness::derive(secs(30), &by_hand).unwrap();
+        assert_eq!(liveness.overdue_after, Duration::from_millis(22_500));
     }
 
     #[test]

@@ -20,9 +20,7 @@ impl Choice {
         let choice = match config.backend {
             BackendChoice::Epoll => epoll("it was asked for".into()),
             BackendChoice::Uring => uring(config).map_err(Error::UringRefused),
-            BackendChoice::Auto => {
-                uring(config).or_else(|why| epoll(format!("io_uring cannot be used: {why}")))
-            }
+            BackendChoice::Auto => uring(config).or_else(|why| epoll(format!("io_uring refused: {why}"))),
         };
         // Without the feature, asking for it is the same mistake in both words.
         let choice = match choice {
@@ -44,7 +42,8 @@ impl Choice {
 
 #[cfg(feature = "uring")]
 fn uring(config: &Config) -> Result<Choice, String> {
-    let probed = BackendConfig { batch_within: config.batch_within, ..BackendConfig::default() };
+    // One slot: how many there can be is reckoned later, from what the probe finds.
+    let probed = BackendConfig { slots: 1, batch_within: config.batch_within, ..BackendConfig::default() };
     let features = heartring_uring::probe(&probed).map_err(|refusal| refusal.to_string())?;
     let home = match features.descriptors {
         heartring_uring::Descriptors::Direct => Home::Ring,

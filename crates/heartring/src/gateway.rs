@@ -44,6 +44,7 @@ pub struct Running {
     addrs: Vec<SocketAddr>,
     choice: Choice,
     strategy: DeadlineStrategy,
+    conns_max: u32,
 }
 
 /// What a gateway leaves when it has stopped.
@@ -113,7 +114,8 @@ impl Gateway {
         check_ports_are_free(&addrs)?;
         let control = Arc::new(Control::default());
         let handler = Arc::new(handler);
-        let mut starting = Running { control, shards: Vec::new(), addrs: Vec::new(), choice, strategy };
+        let mut starting =
+            Running { control, shards: Vec::new(), addrs: Vec::new(), choice, strategy, conns_max };
         for shard in 0..shards {
             let plan = Plan {
                 shard: ShardId(shard),
@@ -156,6 +158,11 @@ impl Running {
     /// How many shards it has.
     pub const fn shards(&self) -> usize {
         self.shards.len()
+    }
+
+    /// How many connections each shard takes before it refuses.
+    pub const fn conns_per_shard_max(&self) -> u32 {
+        self.conns_max
     }
 
     /// Begins to stop: nothing is accepted any more, every connection is closed in order, all within

@@ -6,8 +6,8 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 use heartring::{
-    Closed, Config, Conn, ConnId, Conns, DeadlineStrategy, Gateway, Handler, LengthPrefixed, Running,
-    ShardId, StateCounts, Stats,
+    Closed, Config, Conn, ConnId, Conns, Gateway, Handler, LengthPrefixed, Running, ShardId, StateCounts,
+    Stats,
 };
 
 use super::account::{Ending, LateBytes};
@@ -48,6 +48,8 @@ pub(super) struct GatewayFacts {
     pub(super) backend_reason: String,
     pub(super) deadlines: &'static str,
     pub(super) shards: usize,
+    /// Above this a shard turns devices away.
+    pub(super) conns_per_shard_max: u32,
 }
 
 impl Observer {
@@ -77,12 +79,9 @@ impl Observer {
         GatewayFacts {
             backend: self.running.backend().name(),
             backend_reason: self.running.backend_reason().to_owned(),
-            deadlines: match self.running.deadlines() {
-                DeadlineStrategy::Linked => "linked",
-                DeadlineStrategy::Lease => "lease",
-                DeadlineStrategy::Sweep => "sweep",
-            },
+            deadlines: self.running.deadlines().name(),
             shards: self.running.shards(),
+            conns_per_shard_max: self.running.conns_per_shard_max(),
         }
     }
 
