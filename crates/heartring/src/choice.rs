@@ -1,6 +1,6 @@
 //! Which backend, and why.
 
-use heartring_core::{BackendChoice, BackendConfig, Config, DeadlineStrategy};
+use heartring_core::{BackendChoice, Config, DeadlineStrategy};
 
 use crate::descriptors::Home;
 use crate::{Backend, Error};
@@ -42,6 +42,8 @@ impl Choice {
 
 #[cfg(feature = "uring")]
 fn uring(config: &Config) -> Result<Choice, String> {
+    use heartring_core::BackendConfig;
+
     // One slot: how many there can be is reckoned later, from what the probe finds.
     let probed = BackendConfig { slots: 1, batch_within: config.batch_within, ..BackendConfig::default() };
     let features = heartring_uring::probe(&probed).map_err(|refusal| refusal.to_string())?;

@@ -17,6 +17,7 @@ pub(crate) enum Home {
     /// In the table of the process, shared by all shards.
     Process,
     /// In each ring's own table.
+    #[cfg_attr(not(feature = "uring"), allow(dead_code, reason = "only io_uring has such a table"))]
     Ring,
 }
 
