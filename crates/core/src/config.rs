@@ -2,23 +2,10 @@
 
 use std::time::Duration;
 
-use thiserror::Error;
-
+use crate::config_error::ConfigError;
 use crate::id::ConnId;
 use crate::listen::ListenOptions;
 use crate::liveness::{DEAD_WITHIN_MAX, DEAD_WITHIN_MIN, Liveness, Overrides};
-
-/// A setting that cannot work, and what to do about it. One line.
-#[derive(Clone, Debug, Error, PartialEq, Eq)]
-#[error("{0}")]
-pub struct ConfigError(String);
-
-impl ConfigError {
-    /// An error whose text says what is wrong and names the remedy.
-    pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
-    }
-}
 
 /// The configuration of a gateway.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::config::ConfigError;
+use crate::config_error::ConfigError;
 use crate::id::{ConnId, ShardId};
 use crate::peer::Peer;
 use crate::state::State;

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use crate::config::ConfigError;
+use crate::config_error::ConfigError;
 use crate::deadlines::DEADLINE_AHEAD_MAX;
 use crate::keepalive::Keepalive;
 

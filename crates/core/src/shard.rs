@@ -16,7 +16,8 @@ mod receive;
 mod verdict;
 
 use crate::backend::Listener;
-use crate::config::{Config, ConfigError, DeadlineStrategy};
+use crate::config::{Config, DeadlineStrategy};
+use crate::config_error::ConfigError;
 use crate::conn::{Conn, Conns};
 use crate::deadlines::Tick;
 use crate::handler::Handler;

@@ -8,7 +8,8 @@ use std::time::Duration;
 use bytes::{Buf, Bytes};
 use thiserror::Error;
 
-use crate::config::{ConfigError, DeadlineStrategy, Limits};
+use crate::config::{DeadlineStrategy, Limits};
+use crate::config_error::ConfigError;
 use crate::deadlines::{Deadlines, Tick, Ticks};
 use crate::errno::Errno;
 use crate::id::{ConnId, ShardId};
