@@ -2,7 +2,18 @@
 //!
 //! The conformance tests drive a backend through a [`Rig`], which knows how to be its client, and a [`Run`], which
 //! submits, waits and lets a [`Model`] of the contract judge every completion of every test.
+//!
+//! The scenario tests start a whole gateway as a [`GatewayProbe`], play its [`Device`]s, and, where the network itself has to
+//! fail, put a [`Wire`] between the two.
 
+mod device;
+mod gateway_log;
+mod gateway_probe;
+mod gateway_script;
+mod namespace;
+#[allow(unsafe_code)] // namespaces and seccomp
+mod privileged_unsafe;
+mod requirement;
 mod rig;
 mod rig_alone;
 mod rig_model;
@@ -11,10 +22,17 @@ mod rig_run;
 mod rig_sim;
 mod rig_tcp;
 
+pub use device::{Device, Fleet, kernel_forgets, kernel_states};
+pub use gateway_log::{Entry, Event, Log};
+pub use gateway_probe::{GatewayProbe, On};
+pub use gateway_script::{Framing, PingLines};
+pub use namespace::{FAR, NEAR, Wire};
+pub use privileged_unsafe::forbid_io_uring;
+pub use requirement::skip;
 pub use rig::{End, Peer, Rig};
 pub use rig_alone::{alone, descriptors_open};
 pub use rig_model::{Conn, Model};
 pub use rig_patience::Patience;
 pub use rig_run::{Run, on, pattern};
 pub use rig_sim::{SimRig, SimRigPeer};
-pub use rig_tcp::{EpollRig, TcpPeer, UringRig};
+pub use rig_tcp::{Epoll, Kind, TcpPeer, TcpRig, Uring, UringPlain};

@@ -51,10 +51,15 @@ impl Tick {
         self.0.wrapping_sub(Self::at_or_before(now)).cast_signed() <= 0
     }
 
+    /// Whether this tick is at or before `other`, which lies within a day of it.
+    pub const fn is_by(self, other: Self) -> bool {
+        self.0.wrapping_sub(other.0).cast_signed() <= 0
+    }
+
     /// The earlier of two ticks that lie within a day of each other.
     #[must_use]
     pub const fn min(self, other: Self) -> Self {
-        if self.0.wrapping_sub(other.0).cast_signed() <= 0 { self } else { other }
+        if self.is_by(other) { self } else { other }
     }
 
     /// The instant of this tick, which lies within a day of `now`.
@@ -92,6 +97,10 @@ const NEVER: u32 = u32::MAX;
 /// Entries that a sweep takes together: enough for the vector unit, few enough to look through again when one is due.
 const CHUNK: usize = 64;
 
+/// Running minima of a chunk. A single one makes each step wait for the last and keeps the compiler from using the vector unit:
+/// measured 536 µs per million entries instead of 180.
+const LANES: usize = 16;
+
 /// One deadline per slot.
 #[derive(Debug, Default)]
 pub struct Deadlines {
@@ -109,7 +118,8 @@ impl Deadlines {
     /// Makes room for `slots` slots; new ones have no deadline.
     pub fn grow(&mut self, slots: u32) {
         if self.ticks.len() < slots as usize {
-            self.ticks.resize(slots as usize, NEVER);
+            // Whole chunks: a sweep has no rest to deal with.
+            self.ticks.resize((slots as usize).next_multiple_of(CHUNK), NEVER);
         }
     }
 
@@ -164,7 +174,7 @@ impl Deadlines {
         }
         let end = due.len() + max;
         let mut nearest = i32::MAX;
-        for (index, chunk) in self.ticks.chunks(CHUNK).enumerate() {
+        for (index, chunk) in self.ticks.as_chunks::<CHUNK>().0.iter().enumerate() {
             let chunk_nearest = nearest_of(chunk, now_tick);
             nearest = nearest.min(chunk_nearest);
             if chunk_nearest <= 0 && due.len() < end {
@@ -178,14 +188,18 @@ impl Deadlines {
 
 /// The distance to the nearest deadline of the chunk; `i32::MAX` if it has none. Branch-free, so that it compiles to vector
 /// instructions.
-fn nearest_of(chunk: &[u32], now_tick: u32) -> i32 {
-    chunk
-        .iter()
-        .map(|&ticks| if ticks == NEVER { i32::MAX } else { ticks.wrapping_sub(now_tick).cast_signed() })
-        .fold(i32::MAX, i32::min)
+fn nearest_of(chunk: &[u32; CHUNK], now_tick: u32) -> i32 {
+    let mut nearest = [i32::MAX; LANES];
+    for row in chunk.as_chunks::<LANES>().0 {
+        for (nearest, &ticks) in nearest.iter_mut().zip(row) {
+            let distance = ticks.wrapping_sub(now_tick).cast_signed();
+            *nearest = (*nearest).min(if ticks == NEVER { i32::MAX } else { distance });
+        }
+    }
+    nearest.into_iter().fold(i32::MAX, i32::min)
 }
 
-fn collect_due(chunk: &[u32], now_tick: u32, first_slot: u32, end: usize, due: &mut Vec<u32>) {
+fn collect_due(chunk: &[u32; CHUNK], now_tick: u32, first_slot: u32, end: usize, due: &mut Vec<u32>) {
     for (offset, &ticks) in (0u32..).zip(chunk) {
         let is_due = ticks != NEVER && ticks.wrapping_sub(now_tick).cast_signed() <= 0;
         if is_due && due.len() < end {

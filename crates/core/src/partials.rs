@@ -21,6 +21,8 @@ pub(crate) struct Partials {
 #[derive(Debug)]
 pub(crate) struct Partial {
     bytes: Vec<u8>,
+    /// How many of them the decoder has seen.
+    seen: usize,
     /// How many bytes there must be before decoding is worth trying again.
     pub(crate) needed: usize,
     /// By when the frame must be complete.
@@ -52,13 +54,13 @@ impl Partials {
             return None;
         }
         let index = self.free.pop().unwrap_or_else(|| {
-            self.entries.push(Partial { bytes: Vec::new(), needed: 0, due });
+            self.entries.push(Partial { bytes: Vec::new(), seen: 0, needed: 0, due });
             self.entries.len() as u32 - 1
         });
         let partial = &mut self.entries[index as usize];
         assert!(partial.bytes.is_empty(), "a free buffer is empty");
         partial.bytes.extend_from_slice(front);
-        (partial.needed, partial.due) = (needed, due);
+        (partial.seen, partial.needed, partial.due) = (front.len(), needed, due);
         Some(PartialId::of(index))
     }
 
@@ -85,10 +87,11 @@ impl Partials {
         self.entries[id.index()].due
     }
 
-    /// Takes the bytes out, so that they can be lent to a handler while it changes other things. They go back with
-    /// [`Partials::put_back`].
-    pub(crate) fn take(&mut self, id: PartialId) -> Vec<u8> {
-        std::mem::take(&mut self.entries[id.index()].bytes)
+    /// Takes the bytes out, so that they can be lent to a handler while it changes other things, with how many of them the
+    /// decoder has seen. They go back with [`Partials::put_back`].
+    pub(crate) fn take(&mut self, id: PartialId) -> (Vec<u8>, usize) {
+        let partial = &mut self.entries[id.index()];
+        (std::mem::take(&mut partial.bytes), partial.seen)
     }
 
     /// Puts the bytes back without the first `used`, which have been decoded. Returns what is left.
@@ -96,7 +99,8 @@ impl Partials {
         bytes.drain(..used);
         self.bytes -= used as u64;
         let left = bytes.len();
-        self.entries[id.index()].bytes = bytes;
+        let partial = &mut self.entries[id.index()];
+        (partial.bytes, partial.seen) = (bytes, left);
         left
     }
 
@@ -139,8 +143,8 @@ mod tests {
         assert!(!partials.is_ripe(one));
         assert!(partials.append(one, b"efg"));
         assert!(partials.is_ripe(one));
-        let bytes = partials.take(one);
-        assert_eq!(bytes, b"abcdefg");
+        let (bytes, seen) = partials.take(one);
+        assert_eq!((bytes.as_slice(), seen), (&b"abcdefg"[..], 4));
         assert_eq!(partials.put_back(one, bytes, 6), 1);
         assert!(partials.append(one, b"123456789") && !partials.append(one, b"x"));
         partials.release(one);

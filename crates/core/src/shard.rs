@@ -44,6 +44,8 @@ pub struct Shard<H: Handler> {
     expected_at: Option<Instant>,
     /// No verdict is spoken before this: the thread was away, and every peer gets another beat.
     amnesty_until: Instant,
+    /// Timeouts of the kernel that were judged in this turn.
+    judged: u32,
     /// Slots found due, kept for its memory.
     due: Vec<u32>,
 }
@@ -76,6 +78,7 @@ impl<H: Handler> Shard<H> {
             tick_at: None,
             expected_at: None,
             amnesty_until: Instant::ZERO,
+            judged: 0,
             due: Vec::new(),
         })
     }
@@ -127,7 +130,7 @@ impl<H: Handler> Shard<H> {
         self.open_doors();
         self.obey();
         self.table.ops.drain(..).for_each(submit);
-        self.expected_at = None;
+        (self.expected_at, self.judged) = (None, 0);
     }
 
     /// Until when the backend may sleep if nothing happens; `None`: for ever.
@@ -135,8 +138,10 @@ impl<H: Handler> Shard<H> {
         let now = self.table.now;
         let bounds =
             [self.table.beats.bound(now), self.table.stalls.bound(now), self.doors.retry_at(), self.tick_at];
-        self.expected_at = bounds.into_iter().flatten().min();
-        self.expected_at
+        let wake_at = bounds.into_iter().flatten().min();
+        // What is due already is a backlog or a bound that is low: neither says that the thread was away.
+        self.expected_at = wake_at.map(|at| at.max(now));
+        wake_at
     }
 
     /// Stops accepting and closes every connection in order, within
@@ -176,9 +181,14 @@ impl<H: Handler> Shard<H> {
         self.table.now_tick = Tick::at_or_after(now);
         let liveness = &self.table.liveness;
         if self.expected_at.take().is_some_and(|expected| now > expected + liveness.stall_tolerance) {
-            self.amnesty_until = now + liveness.beat_every;
-            self.table.stats.stalls += 1;
+            self.was_away();
         }
+    }
+
+    /// The thread was away: every peer gets another beat.
+    fn was_away(&mut self) {
+        self.amnesty_until = self.table.now + self.table.liveness.beat_every;
+        self.table.stats.stalls += 1;
     }
 
     /// Takes an op off the books of its connection.

@@ -57,6 +57,7 @@ pub(crate) struct Table {
     pub(crate) stalls: Deadlines,
     pub(crate) partials: Partials,
     queues: SendQueues,
+    send_stall_ticks: Ticks,
     /// Ops of this turn, to be submitted at its end.
     pub(crate) ops: Vec<Op>,
     /// Connections that a handler has asked to close.
@@ -71,7 +72,7 @@ pub(crate) struct Record {
     /// How often bytes were found unread although a deadline had passed, since the last proof of life.
     pub(crate) looks: u8,
     /// Whether the queue rose above the high mark and has not fallen below the low one.
-    congested: bool,
+    pub(crate) congested: bool,
     /// An error that a send met: the recv will end with it, or with a bare end of stream, after what is left to read.
     pub(crate) send_errno: Option<Errno>,
     pub(crate) partial: Option<PartialId>,
@@ -88,6 +89,8 @@ pub(crate) struct Record {
     pub(crate) proved: Tick,
     /// The deadline that an overdue connection is measured by.
     pub(crate) deadline: Tick,
+    /// When the timeout that the kernel holds for it runs out: the lease of its recv, or its watch. It cannot be moved.
+    pub(crate) kernel_until: Tick,
     pub(crate) opened_at: Instant,
     pub(crate) peer: Peer,
 }
@@ -112,6 +115,7 @@ impl Table {
             stalls: Deadlines::new(),
             partials: Partials::new(limits.partial_bytes_max),
             queues: SendQueues::default(),
+            send_stall_ticks: Ticks::of(liveness.send_stall_within),
             ops: Vec::new(),
             close_requests: Vec::new(),
             stats: Stats::default(),
@@ -135,6 +139,7 @@ impl Table {
             dead_within: Ticks::of(self.liveness.dead_within),
             proved: unset,
             deadline: unset,
+            kernel_until: unset,
             opened_at: Instant::ZERO,
             peer: Peer::NOBODY,
         };
@@ -168,10 +173,20 @@ impl Table {
     /// Emits the recv, with a lease where the strategy says so.
     pub(crate) fn emit_recv(&mut self, id: ConnId) {
         let deadline = match self.strategy {
-            DeadlineStrategy::Lease => self.lease(id).map(|tick| tick.near(self.now)),
+            DeadlineStrategy::Lease => self.lease(id),
             DeadlineStrategy::Linked | DeadlineStrategy::Sweep => None,
         };
+        if let Some(until) = deadline {
+            self.kernel_takes_over(id, until);
+        }
+        let deadline = deadline.map(|until| until.near(self.now));
         self.emit(id, OpKind::Recv, Op::Recv { conn: id, deadline });
+    }
+
+    /// Notes when the timeout that the kernel is about to be given runs out: not before it was given.
+    pub(crate) fn kernel_takes_over(&mut self, id: ConnId, until: Tick) {
+        let record = self.conns.get_mut(id).expect("the caller has found it");
+        record.kernel_until = if until.is_by(self.now_tick) { self.now_tick } else { until };
     }
 
     /// Until when a recv may be leased: to the next deadline, and in Greeting no longer than to when the first beat would be
@@ -223,6 +238,9 @@ impl Table {
                 record.queue = None;
             }
             self.emit_send(id, next, more);
+        } else if record.partial.is_none() && record.send_errno.is_none() && record.state.standing().is_some()
+        {
+            self.stalls.clear(id.slot());
         } else {
             self.reset_stall(id);
         }
@@ -253,7 +271,9 @@ impl Table {
 
     /// Sets the stall deadline to the earlier of the partial frame's and the send's. Other states have set their own.
     pub(crate) fn reset_stall(&mut self, id: ConnId) {
-        if self.conns.get(id).is_none_or(|record| record.state.standing().is_none()) {
+        // After a send error the stall deadline waits for the recv to end, and for nothing else.
+        let applies = |record: &Record| record.state.standing().is_some() && record.send_errno.is_none();
+        if !self.conns.get(id).is_some_and(applies) {
             return;
         }
         let frame = self.frame_due(id);
@@ -287,12 +307,16 @@ impl Table {
         }
         let ratio = dead_within.as_secs_f64() / self.liveness.dead_within.as_secs_f64();
         let overdue_after = self.liveness.overdue_after.mul_f64(ratio);
+        let overdue_after = Ticks::of(overdue_after);
         let Some(record) = self.conns.get_mut(id) else { return Ok(()) };
-        record.overdue_after = Ticks::of(overdue_after);
+        let before = std::mem::replace(&mut record.overdue_after, overdue_after);
         record.dead_within = Ticks::of(dead_within);
-        if matches!(record.state, State::Live) {
-            // `set`, not `touch`: the new deadline may be earlier than what anybody watches.
-            self.beats.set(id.slot(), self.now_tick.plus(record.overdue_after));
+        if matches!(record.state, State::Live)
+            && let Some(overdue_at) = self.beats.get(id.slot())
+        {
+            // From the last proof of life, not from now: to negotiate proves nothing. `set`, not `touch`: the new deadline
+            // may be earlier than what anybody watches.
+            self.beats.set(id.slot(), overdue_at.minus(before).plus(overdue_after));
         }
         Ok(())
     }
@@ -303,12 +327,16 @@ impl Table {
     }
 
     fn emit_send(&mut self, id: ConnId, payload: Bytes, more: bool) {
-        let due = self.now_tick.plus(Ticks::of(self.liveness.send_stall_within));
-        if let Some(record) = self.conns.get_mut(id) {
-            record.send_due = due;
+        let due = self.now_tick.plus(self.send_stall_ticks);
+        let record = self.conns.get_mut(id).expect("the caller has found it");
+        record.send_due = due;
+        assert!(record.ops.insert(OpKind::Send), "a second send of {id}");
+        self.ops.push(Op::Send { conn: id, payload, more });
+        if record.partial.is_none() && record.send_errno.is_none() && record.state.standing().is_some() {
+            self.stalls.set(id.slot(), due);
+        } else {
+            self.reset_stall(id);
         }
-        self.emit(id, OpKind::Send, Op::Send { conn: id, payload, more });
-        self.reset_stall(id);
     }
 }
 

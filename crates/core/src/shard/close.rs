@@ -245,9 +245,12 @@ impl<H: Handler> Shard<H> {
         }
         match result {
             Ok(taken) => {
+                let (congested, closing) = (record.congested, matches!(record.state, State::Closing(_)));
                 self.table.sent(id, payload, taken);
-                self.advance_flush(id);
-                if self.table.take_relief(id) {
+                if closing {
+                    self.advance_flush(id);
+                }
+                if congested && self.table.take_relief(id) {
                     self.tell(id, |handler, conn| handler.writable(conn));
                 }
             }

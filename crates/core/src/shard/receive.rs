@@ -60,8 +60,8 @@ impl<H: Handler> Shard<H> {
         if !self.table.partials.is_ripe(partial) {
             return;
         }
-        let whole = self.table.partials.take(partial);
-        let decoding = self.decode(id, &whole, whole.len() - bytes.len());
+        let (whole, seen) = self.table.partials.take(partial);
+        let decoding = self.decode(id, &whole, seen);
         let used = match decoding {
             Decoding::Partial { used, .. } => used,
             Decoding::Ended => whole.len(),
@@ -156,7 +156,10 @@ impl<H: Handler> Shard<H> {
             State::Greeting | State::Overdue | State::Suspect(_) => {
                 record.state.transition(Event::Proof);
                 if matches!(record.state, State::Live) {
+                    record.looks = 0;
                     self.expect_by(id, due);
+                    // An accusation has put the stall deadlines away.
+                    self.table.reset_stall(id);
                 }
             }
             State::Grace(_) | State::Accepting | State::Closing(_) => {}

@@ -25,6 +25,10 @@ const RECHECK: Duration = Duration::from_millis(10);
 /// How often unread bytes acquit in a row, without a valid frame among them. A peer that sends garbage for ever is not alive.
 const LOOKS_MAX: u8 = 3;
 
+/// The kernel counts in jiffies of up to 10 ms when it last sent: a question that was asked at the very moment can look
+/// that much older.
+const CLOCK_SLACK: Duration = Duration::from_millis(10);
+
 impl<H: Handler> Shard<H> {
     /// Deals with every deadline that has come.
     pub(super) fn speak_verdicts(&mut self) {
@@ -33,7 +37,10 @@ impl<H: Handler> Shard<H> {
         self.table.stats.sweeps += u64::from(self.table.beats.sweep(now, max, &mut due));
         for slot in due.drain(..) {
             match self.table.conns.id_of(slot) {
-                Some(id) => self.beat_due(id),
+                Some(id) => {
+                    self.beat_due(id);
+                    self.keep_receiving(id);
+                }
                 None => self.table.beats.clear(slot),
             }
         }
@@ -51,9 +58,19 @@ impl<H: Handler> Shard<H> {
     pub(super) fn expect_by(&mut self, id: ConnId, due: Tick) {
         match self.table.strategy {
             DeadlineStrategy::Sweep | DeadlineStrategy::Linked => self.table.beats.set(id.slot(), due),
+            DeadlineStrategy::Lease if self.kernel_is_later(id, OpKind::Recv, due) => {
+                self.table.beats.set(id.slot(), due);
+            }
             // The recv in flight, or the one about to be armed, ends at or before it.
             DeadlineStrategy::Lease => self.table.beats.touch(id.slot(), due),
         }
+    }
+
+    /// Whether the timeout that the kernel holds with this op runs out too late for `due`: the deadline was shortened
+    /// meanwhile, and the sweep has to judge.
+    fn kernel_is_later(&self, id: ConnId, kind: OpKind, due: Tick) -> bool {
+        let later = |until: Tick| !until.is_by(due);
+        self.table.in_flight(id, kind) && self.table.conns.get(id).is_some_and(|r| later(r.kernel_until))
     }
 
     /// The hello deadline, the overdue time or the heartbeat deadline of a connection has come.
@@ -99,17 +116,20 @@ impl<H: Handler> Shard<H> {
                 // From here on the kernel judges between byte and deadline. A watch that is still in flight from the last
                 // time ends before, and then this one follows.
                 self.table.beats.clear(slot);
-                if !self.table.in_flight(id, OpKind::Watch) {
+                if self.kernel_is_later(id, OpKind::Watch, until) {
+                    self.table.beats.set(slot, until);
+                } else if !self.table.in_flight(id, OpKind::Watch) {
+                    if !self.table.in_flight(id, OpKind::Recv) {
+                        self.table.emit_recv(id); // A watch stands beside a recv.
+                    }
+                    self.table.kernel_takes_over(id, until);
                     let deadline = until.near(self.table.now);
                     self.table.emit(id, OpKind::Watch, Op::Watch { conn: id, deadline });
                 }
             }
             DeadlineStrategy::Lease => {
-                if self.table.in_flight(id, OpKind::Recv) {
-                    // The lease in flight ends later than this: the deadline was shortened meanwhile.
-                    self.table.beats.set(slot, until);
-                } else {
-                    self.table.beats.touch(slot, until);
+                self.expect_by(id, until);
+                if !self.table.in_flight(id, OpKind::Recv) {
                     self.table.emit_recv(id);
                 }
             }
@@ -121,9 +141,16 @@ impl<H: Handler> Shard<H> {
         if !matches!(record.state, State::Overdue) {
             return; // It has proved that it lives, or its end is decided.
         }
-        let deadline = record.deadline;
+        let (deadline, expired_at) = (record.deadline, record.kernel_until);
         match end {
-            WatchEnd::Expired if deadline.is_due(self.table.now) => self.beat_due(id),
+            WatchEnd::Expired if deadline.is_due(self.table.now) => {
+                self.doubt_if_late(expired_at);
+                if self.may_judge() {
+                    self.beat_due(id);
+                } else {
+                    self.table.beats.set(id.slot(), deadline);
+                }
+            }
             // A watch from an earlier silence: the present one has its own deadline.
             WatchEnd::Expired => self.watch(id, deadline),
             // Something came that has not proved life so far (half a frame), or the kernel cannot watch: the sweep does.
@@ -154,13 +181,30 @@ impl<H: Handler> Shard<H> {
     /// A lease ran out. Most often the peer has proved itself meanwhile and the lease is renewed for the remainder.
     fn lease_expired(&mut self, id: ConnId) {
         let due = self.table.beats.get(id.slot());
-        if due.is_some_and(|due| due.is_due(self.table.now)) {
+        if let Some(due) = due.filter(|due| due.is_due(self.table.now)) {
+            let record = self.table.conns.get(id).expect("its recv has just landed");
+            self.doubt_if_late(record.kernel_until);
+            if !self.may_judge() {
+                return self.table.beats.set(id.slot(), due); // The sweep goes on with it, and with its recv.
+            }
             self.beat_due(id);
         }
+        self.keep_receiving(id);
+    }
+
+    /// Arms the recv anew after its lease ran out, unless the end is near.
+    fn keep_receiving(&mut self, id: ConnId) {
         let standing = self.table.conns.get(id).is_some_and(|record| record.state.standing().is_some());
         if standing && !self.table.in_flight(id, OpKind::Recv) {
             self.table.emit_recv(id);
         }
+    }
+
+    /// Whether the timeouts of the kernel that were told in this turn are still few enough. The rest is left to the sweep,
+    /// which has its own bound.
+    fn may_judge(&mut self) -> bool {
+        self.judged += 1;
+        self.judged <= self.table.limits.verdicts_per_turn_max
     }
 
     /// TCP has ended the connection with an errno.
@@ -240,6 +284,8 @@ impl<H: Handler> Shard<H> {
         record.looks += 1;
         record.state.transition(Event::Acquitted);
         let (overdue_at, deadline) = (record.proved.plus(record.overdue_after), record.deadline);
+        let hello_within = Ticks::of(self.table.liveness.hello_within);
+        let hello_due = Tick::at_or_after(record.opened_at).plus(hello_within);
         if accusation.cause == Cause::FrameStalled
             && let Some(partial) = record.partial
         {
@@ -247,15 +293,14 @@ impl<H: Handler> Shard<H> {
         }
         self.table.stats.acquitted += 1;
         match accusation.from {
+            Standing::Greeting if !hello_due.is_due(self.table.now) => self.expect_by(id, hello_due),
             Standing::Greeting => self.expect_by(id, recheck),
             Standing::Live => self.expect_by(id, overdue_at),
             Standing::Overdue if deadline.is_due(self.table.now) => self.watch(id, recheck),
             Standing::Overdue => self.watch(id, deadline),
         }
         self.table.reset_stall(id);
-        if !self.table.in_flight(id, OpKind::Recv) {
-            self.table.emit_recv(id);
-        }
+        self.keep_receiving(id);
     }
 
     fn convict(&mut self, id: ConnId, accusation: Accusation, socket: SocketEvidence) {
@@ -304,6 +349,16 @@ impl<H: Handler> Shard<H> {
         now.saturating_since(proved.map_or(record.opened_at, |tick| tick.near(now)))
     }
 
+    /// A timeout of the kernel that is told this late means that the thread was away, although nothing in the arrays was to
+    /// wake it.
+    fn doubt_if_late(&mut self, due: Tick) {
+        if !self.is_amnesty()
+            && self.table.now > due.near(self.table.now) + self.table.liveness.stall_tolerance
+        {
+            self.was_away();
+        }
+    }
+
     fn is_amnesty(&self) -> bool {
         self.table.now < self.amnesty_until
     }
@@ -329,6 +384,6 @@ impl<H: Handler> Shard<H> {
 /// acknowledged everything, and yet nothing came.
 fn is_stuck(evidence: &Evidence, overdue_after: Duration) -> bool {
     let since_overdue = evidence.silence.saturating_sub(overdue_after);
-    let asked = evidence.socket.tcp.is_some_and(|tcp| tcp.last_data_sent < since_overdue);
+    let asked = evidence.socket.tcp.is_some_and(|tcp| tcp.last_data_sent <= since_overdue + CLOCK_SLACK);
     asked && evidence.socket.unsent == Some(0)
 }

@@ -1,0 +1,226 @@
+//! Look before you convict: a deadline that passed while bytes lay unread convicts nobody, a peer that sends garbage for
+//! ever is convicted all the same.
+
+use std::time::Duration;
+
+use heartring_core::{Errno, OpKind, RecvEnd, SocketEvidence, WatchEnd};
+
+use crate::by_hand::ByHand;
+use crate::world::{TICK, World, under_each_strategy};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// A socket in which bytes wait.
+const UNREAD: SocketEvidence = SocketEvidence { unread: Some(5), unsent: Some(0), tcp: None };
+
+/// A socket in which nothing waits.
+const EMPTY: SocketEvidence = SocketEvidence { unread: Some(0), unsent: Some(0), tcp: None };
+
+/// Lets the heartbeat deadline of the only connection pass without a byte, up to the examination.
+fn silence(by_hand: &mut ByHand, conn: heartring_core::ConnId) {
+    let until = by_hand.now + Duration::from_secs(31);
+    while by_hand.now < until && !by_hand.has(OpKind::Examine) {
+        by_hand.pass(Duration::from_millis(20));
+        if by_hand.watched_until().is_some_and(|at| at <= by_hand.now) {
+            by_hand.end_watch(conn, WatchEnd::Expired);
+        }
+        if by_hand.leased_until().is_some_and(|at| at <= by_hand.now) {
+            by_hand.end_recv(conn, RecvEnd::Expired);
+        }
+        by_hand.turn();
+    }
+    assert!(by_hand.has(OpKind::Examine), "the deadline has passed and somebody looks");
+}
+
+#[test]
+fn a_beat_that_arrives_while_the_thread_is_away_acquits() {
+    under_each_strategy(|strategy| {
+        let mut world = World::with(strategy, |config| {
+            // Too short a stall to be one: only the look saves it.
+            config.overrides.stall_tolerance = Some(Duration::from_mins(1));
+        });
+        let peer = world.connect_live();
+        world.run_for(world.liveness.dead_within - Duration::from_millis(5));
+        peer.send_after(Duration::from_millis(2), b"\n");
+        world.net.stall(Duration::from_millis(50));
+        world.run_for(SECOND);
+        assert_eq!(world.calls(&peer), ["opened", "overdue"]);
+        world.finish();
+    });
+}
+
+#[test]
+fn unread_bytes_acquit() {
+    under_each_strategy(|strategy| {
+        let mut by_hand = ByHand::new(strategy);
+        let conn = by_hand.accept(b"\n");
+        silence(&mut by_hand, conn);
+        by_hand.examine(conn, UNREAD);
+        by_hand.turn();
+        assert_eq!(by_hand.calls(conn), ["opened", "overdue"]);
+        by_hand.receive(conn, b"beat\n");
+        by_hand.turn();
+        assert_eq!(by_hand.calls(conn), ["opened", "overdue", "received"]);
+        assert_eq!(by_hand.shard.stats().acquitted, 1);
+        by_hand.finish();
+    });
+}
+
+#[test]
+fn garbage_for_ever_is_convicted() {
+    under_each_strategy(|strategy| {
+        let mut by_hand = ByHand::new(strategy);
+        let conn = by_hand.accept(b"\n");
+        for look in 0..4 {
+            silence(&mut by_hand, conn);
+            assert_eq!(by_hand.calls(conn), ["opened", "overdue"], "look {look}");
+            by_hand.examine(conn, UNREAD);
+            by_hand.turn();
+        }
+        assert_eq!(by_hand.calls(conn), ["opened", "overdue", "grace"]);
+        assert_eq!(by_hand.shard.stats().acquitted, 3);
+        by_hand.finish();
+    });
+}
+
+#[test]
+fn a_proof_of_life_gives_back_every_look() {
+    under_each_strategy(|strategy| {
+        let mut by_hand = ByHand::new(strategy);
+        let conn = by_hand.accept(b"\n");
+        for round in 0..10 {
+            silence(&mut by_hand, conn);
+            by_hand.examine(conn, UNREAD);
+            by_hand.turn();
+            by_hand.receive(conn, b"\n");
+            by_hand.turn();
+            assert!(
+                !by_hand.calls(conn).contains(&"grace"),
+                "round {round}: the machine was late, not the peer"
+            );
+        }
+        by_hand.finish();
+    });
+}
+
+#[test]
+fn a_proof_between_the_accusation_and_the_evidence_acquits() {
+    under_each_strategy(|strategy| {
+        let mut by_hand = ByHand::new(strategy);
+        let conn = by_hand.accept(b"\n");
+        silence(&mut by_hand, conn);
+        if by_hand.has(OpKind::Recv) {
+            by_hand.receive(conn, b"\n");
+            by_hand.examine(conn, EMPTY);
+            by_hand.turn();
+            assert_eq!(by_hand.calls(conn), ["opened", "overdue"]);
+            // And the deadline is kept as before.
+            silence(&mut by_hand, conn);
+            by_hand.examine(conn, EMPTY);
+            by_hand.turn();
+            assert_eq!(by_hand.calls(conn), ["opened", "overdue", "overdue", "grace"]);
+        }
+        by_hand.finish();
+    });
+}
+
+#[test]
+fn a_proof_under_accusation_does_not_forget_a_stalled_send() {
+    under_each_strategy(|strategy| {
+        let mut by_hand = ByHand::speaking(strategy, |config| {
+            config.overrides.send_stall_within = Some(Duration::from_secs(40));
+        });
+        let conn = by_hand.accept(b"\n");
+        by_hand.shard.handler().act = Box::new(|conn, told| {
+            if told.name() == "overdue" && conn.queued_bytes() == 0 {
+                conn.send_copy(b"it does not take this").unwrap();
+            }
+        });
+        silence(&mut by_hand, conn);
+        if by_hand.has(OpKind::Recv) {
+            by_hand.receive(conn, b"\n");
+            by_hand.examine(conn, EMPTY);
+            by_hand.turn();
+            for _ in 0..10 {
+                by_hand.pass(5 * SECOND);
+                if !by_hand.has(OpKind::Examine) {
+                    by_hand.receive(conn, b"\n");
+                }
+            }
+            by_hand.examine(conn, EMPTY);
+            assert_eq!(by_hand.end_of(conn).map(|end| end.cause.name()), Some("slow_consumer"));
+        }
+        by_hand.finish();
+    });
+}
+
+#[test]
+fn a_watch_left_over_from_an_earlier_silence_never_convicts() {
+    let mut by_hand = ByHand::new(heartring_core::DeadlineStrategy::Linked);
+    let conn = by_hand.accept(b"\n");
+    by_hand.pass(16 * SECOND);
+    let first = by_hand.watched_until().expect("overdue, and watched");
+    // The recv takes the bytes and the poll beside it sleeps on, as the contract allows (clause 11).
+    by_hand.receive(conn, b"\n");
+    let beat_at = by_hand.now;
+    by_hand.pass(first.saturating_since(by_hand.now) + TICK);
+    by_hand.end_watch(conn, WatchEnd::Expired);
+    by_hand.turn();
+    assert_eq!(by_hand.calls(conn), ["opened", "overdue"], "it has beaten since");
+    by_hand.pass(16 * SECOND);
+    let second = by_hand.watched_until().expect("overdue again, and watched again");
+    assert!(second >= beat_at + 30 * SECOND);
+    by_hand.finish();
+}
+
+#[test]
+fn a_watch_that_ends_in_a_later_silence_is_followed_by_its_own() {
+    let mut by_hand = ByHand::new(heartring_core::DeadlineStrategy::Linked);
+    let conn = by_hand.accept(b"\n");
+    by_hand.pass(15 * SECOND + SECOND / 2);
+    let first = by_hand.watched_until().expect("overdue, and watched");
+    by_hand.receive(conn, b"\n");
+    let beat_at = by_hand.now;
+    // Overdue again while the old watch is still in flight.
+    by_hand.shard.handler().act = Box::new(|_, _| ());
+    by_hand.pass(first.saturating_since(by_hand.now) + SECOND);
+    by_hand.end_watch(conn, WatchEnd::Expired);
+    by_hand.turn();
+    assert!(!by_hand.has(OpKind::Examine), "an old watch accuses nobody");
+    by_hand.pass(2 * SECOND);
+    let second = by_hand.watched_until().expect("the present silence is watched");
+    assert!(second >= beat_at + 30 * SECOND && second <= beat_at + 30 * SECOND + 2 * TICK);
+    by_hand.finish();
+}
+
+#[test]
+fn a_watch_that_the_kernel_refuses_is_replaced_by_the_sweep() {
+    for failure in [WatchEnd::Failed(Errno::ENOMEM), WatchEnd::Ready] {
+        let mut by_hand = ByHand::new(heartring_core::DeadlineStrategy::Linked);
+        let conn = by_hand.accept(b"\n");
+        by_hand.pass(16 * SECOND);
+        by_hand.end_watch(conn, failure);
+        // Half a frame, or nothing at all.
+        by_hand.pass(14 * SECOND + SECOND / 2);
+        assert!(by_hand.has(OpKind::Examine), "{failure:?}");
+        by_hand.examine(conn, EMPTY);
+        assert_eq!(by_hand.calls(conn), ["opened", "overdue", "grace"]);
+        by_hand.finish();
+    }
+}
+
+#[test]
+fn a_watch_is_submitted_only_beside_a_recv() {
+    let mut by_hand = ByHand::new(heartring_core::DeadlineStrategy::Linked);
+    let conn = by_hand.accept(b"\n");
+    silence(&mut by_hand, conn);
+    // The last bytes are read and TCP gives up between the look and its result.
+    by_hand.receive(conn, b"half a fra");
+    by_hand.end_recv(conn, RecvEnd::Failed(Errno::ETIMEDOUT));
+    by_hand.examine(conn, UNREAD);
+    by_hand.turn();
+    if let (Some(watch), recv) = (by_hand.position(OpKind::Watch), by_hand.position(OpKind::Recv)) {
+        assert!(recv.is_some_and(|recv| recv < watch), "a Watch needs a Recv in flight (Op::Watch)");
+    }
+    by_hand.finish();
+}

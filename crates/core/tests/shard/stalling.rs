@@ -1,0 +1,201 @@
+//! Our own absences, and deaths in masses.
+
+use std::time::Duration;
+
+use heartring_core::DeadlineStrategy;
+
+use crate::life::Pinging;
+use crate::world::{TICK, World, since, under_each_strategy};
+
+const SECOND: Duration = Duration::from_secs(1);
+const FLEET: usize = 1_000;
+
+#[test]
+fn a_stall_longer_than_three_deadlines_blames_nobody_and_the_dead_are_still_found() {
+    under_each_strategy(|strategy| {
+        let mut world = World::new(strategy);
+        let fleet = world.connect_fleet(FLEET);
+        let dead_within = world.liveness.dead_within;
+        for (nth, peer) in fleet.iter().enumerate() {
+            // Spread over the interval, as real fleets are. Number 500 dies in the middle of the stall.
+            let offset = world.liveness.beat_every * nth as u32 / FLEET as u32;
+            let mut after = offset;
+            while after < 8 * dead_within {
+                peer.send_after(after, b"\n");
+                after += world.liveness.beat_every;
+            }
+        }
+        let (dying, dies_after) = (fleet[500].clone(), 2 * dead_within);
+        world.net.after(dies_after, move |_| dying.vanish());
+        world.run_for(dead_within / 2);
+        world.net.stall(3 * dead_within + 7 * SECOND);
+        world.run_for(7 * dead_within);
+        let false_closes = fleet
+            .iter()
+            .enumerate()
+            .filter(|(nth, peer)| {
+                *nth != 500 && world.calls(peer).iter().any(|call| *call == "grace" || *call == "closed")
+            })
+            .count();
+        assert_eq!(false_closes, 0);
+        assert_eq!(world.cause_of(&fleet[500]), "heartbeat_missed");
+        world.finish();
+    });
+}
+
+#[test]
+fn a_stall_does_not_blame_devices_that_speak_only_when_asked() {
+    under_each_strategy(|strategy| {
+        let mut world = World::<Pinging>::speaking(strategy, |_| ());
+        let fleet = world.connect_fleet_sending(100, b"hello\n");
+        world.run_for(SECOND);
+        // While the thread is away nobody asks them; once it is back, each answers a second after it was asked.
+        world.net.stall(3 * world.liveness.dead_within);
+        world.run_for(3 * world.liveness.dead_within);
+        world.run_for(SECOND);
+        for peer in &fleet {
+            assert_eq!(peer.take_received(), b"ping\n");
+            peer.send(b"pong\n");
+        }
+        world.run_for(SECOND);
+        let blamed = fleet.iter().filter(|peer| world.calls(peer).contains(&"grace")).count();
+        assert_eq!(blamed, 0);
+        assert!(world.shard.stats().stalls >= 1, "and the stall was counted");
+        world.finish();
+    });
+}
+
+#[test]
+fn a_stall_while_everybody_is_overdue_is_noticed_too() {
+    under_each_strategy(|strategy| {
+        let mut world = World::<Pinging>::speaking(strategy, |_| ());
+        let peer = world.connect();
+        peer.send(b"hello\n");
+        world.run_for(world.liveness.overdue_after + SECOND);
+        assert_eq!(world.calls(&peer), ["opened", "received", "overdue"]);
+        // The deadline passes while the thread is away.
+        world.net.stall(2 * world.liveness.dead_within);
+        world.run_for(2 * world.liveness.dead_within + SECOND);
+        peer.send(b"pong\n");
+        world.run_for(SECOND);
+        assert_eq!(world.calls(&peer), ["opened", "received", "overdue"]);
+        assert_eq!(world.shard.stats().stalls, 1);
+        world.finish();
+    });
+}
+
+#[test]
+fn a_stall_postpones_a_hello_and_a_frame_as_well() {
+    under_each_strategy(|strategy| {
+        let mut world = World::new(strategy);
+        let greeting = world.connect();
+        let half = world.connect_live();
+        half.send(b"half a fra");
+        world.run_for(SECOND);
+        world.net.stall(world.liveness.dead_within);
+        world.run_for(world.liveness.dead_within);
+        world.run_for(SECOND);
+        greeting.send(b"hello\n");
+        half.send(b"me\n");
+        world.run_for(SECOND);
+        assert_eq!(world.calls(&greeting), ["opened", "received"]);
+        assert_eq!(world.frames_of(&half).0, [b"half a frame"]);
+        assert_eq!(world.end_of(&half), None);
+        world.finish();
+    });
+}
+
+#[test]
+fn a_device_that_stays_silent_after_a_stall_is_convicted_one_beat_later() {
+    under_each_strategy(|strategy| {
+        let mut world = World::new(strategy);
+        let peer = world.connect_live();
+        peer.vanish();
+        world.run_for(SECOND);
+        world.net.stall(2 * world.liveness.dead_within);
+        world.run_for(2 * world.liveness.dead_within);
+        let back_at = world.now();
+        world.run_for(world.liveness.dead_within);
+        let took = since(back_at, world.when(&peer, "grace").unwrap());
+        assert!(took <= world.liveness.beat_every + SECOND, "{took:?}");
+        world.finish();
+    });
+}
+
+fn mass_death(strategy: DeadlineStrategy, verdicts_per_turn_max: u32, turn_takes: Duration) -> World {
+    let mut world = World::with(strategy, |config| {
+        config.limits.verdicts_per_turn_max = verdicts_per_turn_max;
+    });
+    let fleet = world.connect_fleet(FLEET);
+    for peer in &fleet {
+        peer.vanish();
+    }
+    world.turn_takes = turn_takes;
+    world.run_for(world.liveness.dead_within + SECOND);
+    let condemned = fleet.iter().filter(|peer| world.calls(peer).contains(&"grace")).count();
+    assert_eq!(condemned, FLEET, "within a second");
+    world.run_for(world.liveness.grace + 2 * SECOND);
+    for peer in &fleet {
+        assert_eq!(world.cause_of(peer), "heartbeat_missed");
+    }
+    world
+}
+
+#[test]
+fn a_thousand_deaths_at_one_instant_are_each_found_within_a_tick() {
+    under_each_strategy(|strategy| {
+        let world = mass_death(strategy, 2_000, Duration::ZERO);
+        let lateness = &world.shard.stats().lateness;
+        assert_eq!(lateness.count(), FLEET as u64);
+        assert!(lateness.max() <= TICK, "{lateness:?}");
+        world.finish();
+    });
+}
+
+#[test]
+fn a_mass_death_is_dealt_with_in_bounded_turns() {
+    under_each_strategy(|strategy| {
+        let world = mass_death(strategy, 50, Duration::ZERO);
+        let most = world.verdicts_in_a_turn_max;
+        assert!(
+            most <= 2 * 50,
+            "{most} verdicts in one turn: those of deadlines and those of grace are bounded each"
+        );
+        world.finish();
+    });
+}
+
+#[test]
+fn a_backlog_of_verdicts_is_not_mistaken_for_a_stall() {
+    under_each_strategy(|strategy| {
+        let mut world = World::with(strategy, |config| {
+            config.dead_within = SECOND;
+            config.limits.verdicts_per_turn_max = 10;
+        });
+        let fleet = world.connect_fleet(FLEET);
+        for peer in &fleet {
+            peer.vanish();
+        }
+        // A hundred turns of 3 ms each for the overdue, and as many for the verdicts.
+        world.turn_takes = Duration::from_millis(3);
+        world.run_for(4 * SECOND);
+        assert_eq!(world.shard.stats().stalls, 0, "no turn was longer than 3 ms");
+        assert_eq!(world.shard.stats().postponed, 0);
+        world.finish();
+    });
+}
+
+#[test]
+fn a_wait_that_returns_early_changes_nothing() {
+    under_each_strategy(|strategy| {
+        let mut world = World::new(strategy);
+        let peer = world.connect_live();
+        world.net.return_early(100);
+        peer.send_after(world.liveness.beat_every, b"\n");
+        world.run_for(world.liveness.dead_within);
+        assert_eq!(world.calls(&peer).iter().filter(|call| **call == "grace").count(), 0);
+        world.run_for(world.liveness.dead_within);
+        assert_eq!(world.calls(&peer), ["opened", "overdue", "grace", "closed"]);
+        world.finish();
+    });
+}
