@@ -85,9 +85,10 @@ impl Conn<'_> {
         self.table.close_requests.push(self.id);
     }
 
-    /// Negotiates another deadline for this connection, from now on: by when it is known dead if it vanishes. When its beat
-    /// is overdue changes in proportion. TCP's own timings stay those of the listener: with a much longer deadline, TCP may
-    /// find a vanished peer first.
+    /// Negotiates another deadline for this connection: by when it is known dead if it vanishes. When its beat is overdue
+    /// changes in proportion; the grace period does not. If a beat is overdue already, the new deadline counts from the
+    /// next one. TCP's own timings stay those of the listener: with a much longer deadline, TCP may find a vanished peer
+    /// first.
     ///
     /// # Errors
     ///

@@ -119,7 +119,6 @@ impl State {
                     Self::Suspect(accusation)
                 }
             }
-            (Self::Grace(closed), Event::Proof) => Self::Grace(closed),
             (Self::Live, Event::BeatMissing) => Self::Overdue,
             (Self::Greeting | Self::Live | Self::Overdue, Event::Accused(accusation)) => {
                 Self::Suspect(accusation)

@@ -238,8 +238,7 @@ impl Table {
                 record.queue = None;
             }
             self.emit_send(id, next, more);
-        } else if record.partial.is_none() && record.send_errno.is_none() && record.state.standing().is_some()
-        {
+        } else if record.stalls_by_sends_only() {
             self.stalls.clear(id.slot());
         } else {
             self.reset_stall(id);
@@ -271,9 +270,7 @@ impl Table {
 
     /// Sets the stall deadline to the earlier of the partial frame's and the send's. Other states have set their own.
     pub(crate) fn reset_stall(&mut self, id: ConnId) {
-        // After a send error the stall deadline waits for the recv to end, and for nothing else.
-        let applies = |record: &Record| record.state.standing().is_some() && record.send_errno.is_none();
-        if !self.conns.get(id).is_some_and(applies) {
+        if !self.conns.get(id).is_some_and(Record::stalls_by_frames_and_sends) {
             return;
         }
         let frame = self.frame_due(id);
@@ -306,8 +303,7 @@ impl Table {
             )));
         }
         let ratio = dead_within.as_secs_f64() / self.liveness.dead_within.as_secs_f64();
-        let overdue_after = self.liveness.overdue_after.mul_f64(ratio);
-        let overdue_after = Ticks::of(overdue_after);
+        let overdue_after = Ticks::of(self.liveness.overdue_after.mul_f64(ratio));
         let Some(record) = self.conns.get_mut(id) else { return Ok(()) };
         let before = std::mem::replace(&mut record.overdue_after, overdue_after);
         record.dead_within = Ticks::of(dead_within);
@@ -332,11 +328,24 @@ impl Table {
         record.send_due = due;
         assert!(record.ops.insert(OpKind::Send), "a second send of {id}");
         self.ops.push(Op::Send { conn: id, payload, more });
-        if record.partial.is_none() && record.send_errno.is_none() && record.state.standing().is_some() {
+        if record.stalls_by_sends_only() {
             self.stalls.set(id.slot(), due);
         } else {
             self.reset_stall(id);
         }
+    }
+}
+
+impl Record {
+    /// Whether the stall deadline is that of frames and sends. Other states have set their own, and after a send error it
+    /// waits for the recv to end and for nothing else.
+    fn stalls_by_frames_and_sends(&self) -> bool {
+        self.state.standing().is_some() && self.send_errno.is_none()
+    }
+
+    /// The same without a partial frame: the common case, in which a send has nothing to look up.
+    fn stalls_by_sends_only(&self) -> bool {
+        self.partial.is_none() && self.stalls_by_frames_and_sends()
     }
 }
 

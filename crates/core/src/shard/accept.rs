@@ -29,6 +29,8 @@ pub(super) struct Doors {
     accepts_per_door: u32,
     /// Connections let in and not yet freed, the refused ones not counted.
     pub(super) admitted: u32,
+    /// Accepts that failed since the last one that brought a client.
+    failed_in_a_row: u32,
     /// After a failure that only time mends: when to accept again.
     retry_at: Option<Instant>,
     back_off: Duration,
@@ -54,7 +56,15 @@ impl Doors {
         let list: Vec<Door> = listeners.iter().map(open).collect();
         let in_order = list.iter().enumerate().all(|(nth, door)| index(door.listener) == nth);
         assert!(in_order, "listeners are numbered in order");
-        Self { list, conns_max, accepts_per_door, admitted: 0, retry_at: None, back_off: BACK_OFF_MIN }
+        Self {
+            list,
+            conns_max,
+            accepts_per_door,
+            admitted: 0,
+            failed_in_a_row: 0,
+            retry_at: None,
+            back_off: BACK_OFF_MIN,
+        }
     }
 
     pub(super) fn remove(&mut self, listener: ListenerId) {
@@ -91,7 +101,7 @@ impl<H: Handler> Shard<H> {
     pub(super) fn accepted(&mut self, listener: ListenerId, id: ConnId, peer: SocketAddr) {
         self.landed(id, OpKind::Accept);
         self.doors.list[index(listener)].accepts -= 1;
-        self.doors.back_off = BACK_OFF_MIN;
+        (self.doors.back_off, self.doors.failed_in_a_row) = (BACK_OFF_MIN, 0);
         self.table.stats.accepted += 1;
         if self.doors.admitted >= self.doors.conns_max {
             return self.refuse(id, Cause::Refused(Refusal::ConnsMax));
@@ -126,17 +136,19 @@ impl<H: Handler> Shard<H> {
         self.landed(id, OpKind::Accept);
         self.table.free(id);
         self.doors.list[index(listener)].accepts -= 1;
-        match errno.accept_news() {
-            AcceptNews::NextClient => self.table.stats.accept_failures += 1,
-            // What cannot be mended is tried again at the same slow pace: a loop must not spin on it either.
-            AcceptNews::BackOff | AcceptNews::Broken => {
-                self.table.stats.accept_failures += 1;
-                if self.doors.retry_at.is_none() {
-                    self.table.stats.accept_back_offs += 1;
-                }
-                self.doors.back_off(self.table.now);
-            }
-            AcceptNews::ListenerClosed => {}
+        let waits = match errno.accept_news() {
+            AcceptNews::ListenerClosed => return,
+            // One client that left is one failure. When all fail, none of them is to blame (a firewall rule, a security
+            // module), and trying again at once would spin.
+            AcceptNews::NextClient => self.doors.failed_in_a_row >= self.doors.accepts_per_door,
+            // What cannot be mended is tried again at the same slow pace.
+            AcceptNews::BackOff | AcceptNews::Broken => true,
+        };
+        self.doors.failed_in_a_row += 1;
+        self.table.stats.accept_failures += 1;
+        if waits {
+            self.table.stats.accept_back_offs += u64::from(self.doors.retry_at.is_none());
+            self.doors.back_off(self.table.now);
         }
     }
 

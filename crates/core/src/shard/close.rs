@@ -9,8 +9,7 @@ use bytes::Bytes;
 use super::Shard;
 use crate::cause::{Cause, Closed};
 use crate::deadlines::Ticks;
-use crate::errno::Errno;
-use crate::errno::PeerNews;
+use crate::errno::{Errno, PeerNews};
 use crate::evidence::{Evidence, SocketEvidence};
 use crate::handler::Handler;
 use crate::id::ConnId;
@@ -152,12 +151,16 @@ impl<H: Handler> Shard<H> {
 
     pub(super) fn recv_ended_while_closing(&mut self, id: ConnId, end: RecvEnd) {
         let Some(record) = self.table.conns.get_mut(id) else { return };
-        match (&record.state, end) {
+        match (&mut record.state, end) {
             // The lease of an earlier state.
             (State::Grace(_) | State::Closing(Step::Flush { .. } | Step::Fin), RecvEnd::Expired) => {
                 self.table.emit_recv(id);
             }
-            (State::Grace(_), RecvEnd::Eof | RecvEnd::Failed(_)) => self.end_grace(id, CloseHow::Orderly),
+            (State::Grace(_), RecvEnd::Eof) => self.end_grace(id, CloseHow::Orderly),
+            (State::Grace(closed), RecvEnd::Failed(errno)) => {
+                closed.evidence.errno = Some(errno); // The cause stands; this is a note.
+                self.end_grace(id, CloseHow::Orderly);
+            }
             (State::Closing(Step::Flush { then: AfterFlush::Fin }), RecvEnd::Eof) => {
                 record.state.transition(Event::Ended(Step::Flush { then: AfterFlush::Release }));
             }

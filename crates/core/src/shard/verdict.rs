@@ -210,6 +210,11 @@ impl<H: Handler> Shard<H> {
     /// TCP has ended the connection with an errno.
     fn path_failed(&mut self, id: ConnId, errno: Errno) {
         let cause = Cause::from_errno(errno);
+        if let Some(record) = self.table.conns.get_mut(id)
+            && let State::Suspect(accusation) = &mut record.state
+        {
+            accusation.errno = Some(errno); // Accused already, of something else: a note.
+        }
         match errno.peer_news() {
             PeerNews::TimedOut | PeerNews::Unreachable => self.accuse(id, cause, None, Some(errno)),
             PeerNews::Reset | PeerNews::None => self.end_with(id, cause, Some(errno)),

@@ -5,6 +5,7 @@ use std::time::Duration;
 use heartring_core::{Errno, OpKind};
 use heartring_sim::Saw;
 
+use crate::by_hand::ByHand;
 use crate::world::{World, under_each_strategy};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -83,6 +84,26 @@ fn an_accept_that_stays_broken_does_not_spin() {
         let tried = accepts(&world) - accepts_before;
         assert!(tried <= 10, "{tried}");
         world.finish();
+    });
+}
+
+#[test]
+fn an_errno_that_takes_no_client_from_the_queue_does_not_spin() {
+    under_each_strategy(|strategy| {
+        let mut by_hand = ByHand::new(strategy);
+        // EPERM of a security module: the client stays in the queue, and so every accept fails at once.
+        let mut tried = 0;
+        for _ in 0..1000 {
+            if by_hand.has(OpKind::Accept) {
+                by_hand.fail_accept(Errno::EPERM);
+                tried += 1;
+            }
+            by_hand.turn();
+        }
+        assert!((2..=3).contains(&tried), "{tried} accepts in no time at all");
+        by_hand.pass(SECOND);
+        assert!(by_hand.has(OpKind::Accept), "it is tried again");
+        by_hand.finish();
     });
 }
 

@@ -72,6 +72,14 @@ impl<P: Protocol + Default> ByHand<P> {
         conn
     }
 
+    /// The accept in flight ends without a client.
+    pub(crate) fn fail_accept(&mut self, errno: Errno) {
+        let Op::Accept { conn, listener } = self.take(OpKind::Accept) else {
+            unreachable!("an Accept was asked for")
+        };
+        self.tell(Completion::AcceptFailed { listener, conn, errno });
+    }
+
     /// Takes the first op of this kind out of flight: the test has its completion.
     pub(crate) fn take(&mut self, kind: OpKind) -> Op {
         let at = self.position(kind).unwrap_or_else(|| panic!("no {kind:?} among {:?}", self.in_flight));

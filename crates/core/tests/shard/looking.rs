@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use heartring_core::{Errno, OpKind, RecvEnd, SocketEvidence, WatchEnd};
+use heartring_core::{Cause, Errno, OpKind, RecvEnd, SocketEvidence, WatchEnd};
 
 use crate::by_hand::ByHand;
 use crate::world::{TICK, World, under_each_strategy};
@@ -223,4 +223,29 @@ fn a_watch_is_submitted_only_beside_a_recv() {
         assert!(recv.is_some_and(|recv| recv < watch), "a Watch needs a Recv in flight (Op::Watch)");
     }
     by_hand.finish();
+}
+
+#[test]
+fn an_errno_that_comes_after_the_accusation_is_evidence() {
+    under_each_strategy(|strategy| {
+        let mut by_hand = ByHand::new(strategy);
+        let conn = by_hand.accept(b"\n");
+        silence(&mut by_hand, conn);
+        if by_hand.has(OpKind::Recv) {
+            by_hand.end_recv(conn, RecvEnd::Failed(Errno::ETIMEDOUT));
+            by_hand.examine(conn, EMPTY);
+            by_hand.turn();
+            by_hand.end_recv(conn, RecvEnd::Eof);
+        } else {
+            // The lease has ended the recv; the one of the grace period meets the errno.
+            by_hand.examine(conn, EMPTY);
+            by_hand.turn();
+            by_hand.end_recv(conn, RecvEnd::Failed(Errno::ETIMEDOUT));
+        }
+        by_hand.turn();
+        let end = by_hand.end_of(conn).unwrap();
+        assert_eq!(end.cause, Cause::HeartbeatMissed, "the first cause wins");
+        assert_eq!(end.evidence.errno, Some(Errno::ETIMEDOUT), "what comes later is noted");
+        by_hand.finish();
+    });
 }
