@@ -31,12 +31,15 @@ pub(crate) fn conns_per_shard(
     let limit = raise_soft_limit();
     let accepts = u64::from(config.limits.accepts_in_flight) * u64::from(listeners);
     let shards = u64::from(shards);
+    let own = open_now() + RESERVE + shards * (PER_SHARD + u64::from(listeners));
+    if own >= limit {
+        return Err(Error::Descriptors(format!(
+            "{shards} shards need {own} descriptors before the first connection, and RLIMIT_NOFILE is {limit}: take fewer shards, or raise it (ulimit -n)"
+        )));
+    }
     let room = match home {
         Home::Ring => limit.saturating_sub(accepts),
-        Home::Process => {
-            let own = open_now() + RESERVE + shards * (PER_SHARD + u64::from(listeners) + accepts);
-            limit.saturating_sub(own) / shards
-        }
+        Home::Process => limit.saturating_sub(own + shards * accepts) / shards,
     };
     let per_shard_max = u64::from(config.limits.conns_per_shard_max);
     let Some(wanted) = config.limits.conns_max else {
@@ -92,6 +95,14 @@ mod tests {
         let error =
             conns_per_shard(&with_conns_max(1_000_000_000), 1, 1, Home::Process).unwrap_err().to_string();
         assert!(error.contains("RLIMIT_NOFILE") && error.contains("lower conns_max to"), "{error}");
+    }
+
+    #[test]
+    fn more_shards_than_descriptors_are_refused() {
+        for home in [Home::Process, Home::Ring] {
+            let error = conns_per_shard(&Config::default(), u16::MAX, 100, home).unwrap_err().to_string();
+            assert!(error.contains("take fewer shards"), "{error}");
+        }
     }
 
     #[test]
