@@ -9,13 +9,11 @@
 //! - `backend.rs`: the turn, and who hears which completion; `listeners.rs`, `receiving.rs`, `sending.rs`,
 //!   `examinations.rs` and `closing.rs`: how each op begins and ends; `slots.rs`: what is remembered of a connection.
 //! - `request_unsafe.rs`: what is asked of the kernel; `completion.rs`: what it says; `user_data.rs`: by which name.
-//! - `ring_unsafe.rs`: the queues and the end; `ring_fd_unsafe.rs`: the system call and the sleep; `buffers_unsafe.rs` and `loans.rs`: the memory that the kernel may
-//!   touch. `setup.rs` and `refusal.rs`: the beginning.
+//! - `ring_unsafe.rs`: the queues and the end; `ring_fd_unsafe.rs`: the system call and the sleep; `buffers_unsafe.rs` and
+//!   `loans.rs`: the memory that the kernel may touch. `setup.rs` and `refusal.rs`: the beginning.
 //!
 //! All `unsafe` is in the files that are named for it. Its argument is short: a request points only at memory that the ring
 //! owns, and that memory leaves the ring only for the request's final completion, of which there is one.
-
-#![deny(unsafe_code)]
 
 mod backend;
 #[allow(unsafe_code)] // the memory that the kernel fills
