@@ -83,11 +83,12 @@ struct BeatsArgs {
 
 #[derive(Debug, Args)]
 struct CommonArgs {
-    /// Rounds; every contender is measured once in each
-    #[arg(long, default_value_t = 10)]
+    /// Rounds; every contender is measured once in each. Many short ones: a shared machine changes its pace every few
+    /// seconds, and only what is measured under the same pace can be compared
+    #[arg(long, default_value_t = 24)]
     rounds: u32,
-    /// Length of one measurement
-    #[arg(long, default_value_t = 2.0)]
+    /// Seconds of one measurement
+    #[arg(long, default_value_t = 0.5)]
     seconds: f64,
     /// Who is measured, separated by commas [default: all]
     #[arg(long, value_delimiter = ',')]
