@@ -9,7 +9,7 @@ use heartring_core::{Config, DeadlineStrategy, Handler, ListenOptions, Listener,
 use crate::choice::Choice;
 use crate::control::{Control, StopsOthers};
 use crate::worker::{self, Plan, Remains};
-use crate::{Error, affinity, descriptors, signals};
+use crate::{Error, affinity, descriptors, ports, signals};
 
 /// The backends that a gateway can run on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,7 +111,7 @@ impl Gateway {
         let shards = self.config.shards.unwrap_or(cores.len().max(1) as u16);
         let conns_max = descriptors::conns_per_shard(&self.config, shards, addrs.len() as u32, choice.home)?;
         let options = self.config.listen_options()?;
-        check_ports_are_free(&addrs)?;
+        ports::check_free(&addrs)?;
         let control = Arc::new(Control::default());
         let handler = Arc::new(handler);
         let mut starting =
@@ -320,25 +320,4 @@ fn resolve(texts: &[String]) -> Result<Vec<SocketAddr>, Error> {
         addrs.next().ok_or_else(|| refuse("no such host".into()))
     };
     texts.iter().map(one).collect()
-}
-
-/// With SO_REUSEPORT the kernel lets two gateways of one user share a port, each with half of the clients. That is never
-/// meant: whoever holds the port already is found by binding without the option first.
-fn check_ports_are_free(addrs: &[SocketAddr]) -> Result<(), Error> {
-    for addr in addrs {
-        let mut tries = 0;
-        loop {
-            match std::net::TcpListener::bind(addr) {
-                Ok(_) => break,
-                Err(error)
-                    if error.kind() == std::io::ErrorKind::AddrInUse && tries < worker::LISTEN_RETRIES =>
-                {
-                    tries += 1;
-                    std::thread::sleep(worker::LISTEN_RETRY_AFTER);
-                }
-                Err(error) => return Err(Error::listen(*addr, &error)),
-            }
-        }
-    }
-    Ok(())
 }

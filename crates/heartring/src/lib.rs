@@ -40,6 +40,7 @@ mod control;
 mod descriptors;
 mod error;
 mod gateway;
+mod ports;
 mod signals;
 mod worker;
 

@@ -9,15 +9,11 @@ use heartring_core::{
     ShardId, Stats,
 };
 
-use crate::Error;
 use crate::control::{Control, Order};
+use crate::{Error, ports};
 
 /// How much longer than `drain_within` a shard may take to end before it reports what is still open.
 const DRAIN_SLACK: std::time::Duration = std::time::Duration::from_secs(2);
-
-/// A port may be held for a moment by a ring of a process that has just ended: rings are torn down asynchronously.
-pub(crate) const LISTEN_RETRIES: u32 = 10;
-pub(crate) const LISTEN_RETRY_AFTER: std::time::Duration = std::time::Duration::from_millis(50);
 
 /// What a shard needs to start.
 pub(crate) struct Plan {
@@ -56,19 +52,8 @@ pub(crate) fn listen<B: heartring_core::Backend>(
     backend: &mut B,
     plan: &Plan,
 ) -> Result<Vec<Listener>, Error> {
-    let open = |addr: &SocketAddr| {
-        let mut tries = 0;
-        loop {
-            match backend.listen(*addr, &plan.options) {
-                Err(error) if error.kind() == io::ErrorKind::AddrInUse && tries < LISTEN_RETRIES => {
-                    tries += 1;
-                    std::thread::sleep(LISTEN_RETRY_AFTER);
-                }
-                result => return result.map_err(|error| Error::listen(*addr, &error)),
-            }
-        }
-    };
-    plan.addrs.iter().map(open).collect()
+    let open = |addr| ports::patiently(addr, || backend.listen(addr, &plan.options));
+    plan.addrs.iter().copied().map(open).collect()
 }
 
 /// Runs a shard until it is told to stop and has closed everything in order.
