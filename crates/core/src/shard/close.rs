@@ -219,15 +219,10 @@ impl<H: Handler> Shard<H> {
     /// The flush or the peer's FIN took too long.
     pub(super) fn drain_over(&mut self, id: ConnId) {
         let Some(record) = self.table.conns.get(id) else { return };
-        match record.state {
-            State::Closing(Step::Flush { .. } | Step::Fin) => self.release_with(id, CloseHow::Abortive),
-            State::Accepting
-            | State::Greeting
-            | State::Live
-            | State::Overdue
-            | State::Suspect(_)
-            | State::Grace(_)
-            | State::Closing(Step::Release) => self.table.stalls.clear(id.slot()),
+        if matches!(record.state, State::Closing(Step::Flush { .. } | Step::Fin)) {
+            self.release_with(id, CloseHow::Abortive);
+        } else {
+            self.table.stalls.clear(id.slot());
         }
     }
 
