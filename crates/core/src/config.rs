@@ -36,7 +36,7 @@ pub struct Config {
     pub backlog: u32,
     /// See [`ListenOptions::congestion_control`].
     pub congestion_control: Option<String>,
-    /// Whether [`run`](https://docs.rs/heartring) ends the gateway in order on SIGINT and SIGTERM.
+    /// Whether `Gateway::run` ends the gateway in order on SIGINT and SIGTERM.
     pub handle_signals: bool,
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::op::{OpKind, OpSet};
+use crate::op::OpKind;
 
 /// What a backend has open and in flight.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -42,17 +42,6 @@ impl Ledger {
         self.ops.iter().map(|&n| u64::from(n)).sum::<u64>()
             + u64::from(self.sockets)
             + u64::from(self.listeners)
-    }
-
-    /// Which kinds have ops in flight.
-    pub fn kinds_in_flight(&self) -> OpSet {
-        let mut set = OpSet::EMPTY;
-        for kind in OpKind::ALL {
-            if self.ops(kind) > 0 {
-                set.insert(kind);
-            }
-        }
-        set
     }
 }
 

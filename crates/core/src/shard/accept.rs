@@ -13,7 +13,7 @@ use crate::errno::{AcceptNews, Errno};
 use crate::handler::Handler;
 use crate::id::{ConnId, ListenerId};
 use crate::op::{CloseHow, Op, OpKind};
-use crate::state::{Event, State, Step};
+use crate::state::Event;
 use crate::time::Instant;
 
 /// The first pause after descriptors or memory have run out; it doubles up to [`BACK_OFF_MAX`].
@@ -181,14 +181,6 @@ impl<H: Handler> Shard<H> {
                 door.state = DoorState::Closing;
                 self.table.ops.push(Op::Unlisten { listener: door.listener });
             }
-        }
-    }
-
-    /// Whether the slot's occupant was let in (and not refused).
-    pub(super) fn is_admitted(state: &State) -> bool {
-        match state {
-            State::Greeting | State::Live | State::Overdue | State::Suspect(_) | State::Grace(_) => true,
-            State::Accepting | State::Closing(Step::Flush { .. } | Step::Fin | Step::Release) => false,
         }
     }
 }

@@ -8,7 +8,8 @@ use bytes::Bytes;
 
 use super::Shard;
 use crate::cause::{Cause, Closed};
-use crate::deadlines::Ticks;
+use crate::conn::Conns;
+use crate::deadlines::{Tick, Ticks};
 use crate::errno::{Errno, PeerNews};
 use crate::evidence::{Evidence, SocketEvidence};
 use crate::handler::Handler;
@@ -121,8 +122,8 @@ impl<H: Handler> Shard<H> {
 
     /// The grace period is over; one last look whether something lies unread.
     pub(super) fn grace_over(&mut self, id: ConnId) {
-        if self.table.now < self.amnesty_until {
-            let until = crate::deadlines::Tick::at_or_after(self.amnesty_until);
+        if self.is_amnesty() {
+            let until = Tick::at_or_after(self.amnesty_until);
             return self.table.stalls.set(id.slot(), until);
         }
         self.table.stalls.clear(id.slot());
@@ -278,13 +279,7 @@ impl<H: Handler> Shard<H> {
     }
 
     pub(super) fn drain_conns(&mut self) {
-        let ids: Vec<ConnId> = self
-            .table
-            .conns
-            .iter()
-            .filter(|(_, record)| Self::is_admitted(&record.state))
-            .map(|(id, _)| id)
-            .collect();
+        let ids: Vec<ConnId> = Conns { table: &mut self.table }.ids().collect();
         for id in ids {
             self.end(id, Cause::Draining);
         }

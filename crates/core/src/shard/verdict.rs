@@ -364,7 +364,7 @@ impl<H: Handler> Shard<H> {
         }
     }
 
-    fn is_amnesty(&self) -> bool {
+    pub(super) fn is_amnesty(&self) -> bool {
         self.table.now < self.amnesty_until
     }
 
