@@ -15,6 +15,9 @@ pub trait Rig: Sized {
     /// The name of the backend, and of the module that its tests are in.
     const NAME: &'static str;
 
+    /// Whether [`starve`](Self::starve) makes accepts fail; a backend that needs no descriptor goes on.
+    const STARVES: bool;
+
     /// Makes the backend.
     ///
     /// # Errors

@@ -19,6 +19,7 @@ impl Rig for SimRig {
     type Peer = SimRigPeer;
 
     const NAME: &'static str = "sim";
+    const STARVES: bool = true;
 
     fn open(config: &BackendConfig) -> Result<Self, String> {
         let backend = SimBackend::new(config);

@@ -1,8 +1,9 @@
 //! The backends on real sockets as rigs: clients over loopback, CLOCK_MONOTONIC, descriptor limits, /proc/net/tcp.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::os::fd::AsRawFd;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -26,6 +27,9 @@ pub trait Kind {
     /// Its name in what the tests print.
     const NAME: &'static str;
 
+    /// Whether an accept needs a descriptor of the process.
+    const ACCEPT_TAKES_DESCRIPTOR: bool;
+
     /// Makes one, or says why it cannot be had here.
     ///
     /// # Errors
@@ -47,6 +51,7 @@ impl Kind for Epoll {
     type Backend = EpollBackend;
 
     const NAME: &'static str = "epoll";
+    const ACCEPT_TAKES_DESCRIPTOR: bool = true;
 
     fn make(config: &BackendConfig) -> Result<EpollBackend, String> {
         EpollBackend::new(config).map_err(|error| error.to_string())
@@ -57,6 +62,7 @@ impl Kind for Uring {
     type Backend = UringBackend;
 
     const NAME: &'static str = "uring";
+    const ACCEPT_TAKES_DESCRIPTOR: bool = false;
 
     fn make(config: &BackendConfig) -> Result<UringBackend, String> {
         UringBackend::new(config).map_err(|refusal| refusal.to_string())
@@ -67,6 +73,7 @@ impl Kind for UringPlain {
     type Backend = UringBackend;
 
     const NAME: &'static str = "uring_plain";
+    const ACCEPT_TAKES_DESCRIPTOR: bool = true;
 
     fn make(config: &BackendConfig) -> Result<UringBackend, String> {
         UringBackend::with_descriptors(config, Descriptors::Plain).map_err(|refusal| refusal.to_string())
@@ -78,6 +85,7 @@ impl<K: Kind> Rig for TcpRig<K> {
     type Peer = TcpPeer;
 
     const NAME: &'static str = K::NAME;
+    const STARVES: bool = K::ACCEPT_TAKES_DESCRIPTOR;
 
     fn open(config: &BackendConfig) -> Result<Self, String> {
         K::make(config).map(Self)
@@ -100,11 +108,11 @@ impl<K: Kind> Rig for TcpRig<K> {
     }
 
     fn starve(&mut self, _accepts: usize) {
-        limit_descriptors(true);
+        forbid_descriptors();
     }
 
     fn feed(&mut self) {
-        limit_descriptors(false);
+        limit_descriptors(getrlimit(Resource::Nofile).maximum);
     }
 
     fn kernel_keeps(&self, listener: SocketAddr, peer: SocketAddr) -> bool {
@@ -216,15 +224,17 @@ fn monotonic() -> Instant {
     Instant::ZERO + Duration::new(now.tv_sec.unsigned_abs(), now.tv_nsec as u32)
 }
 
-/// Lowers the soft limit to what is open already, or raises it to the hard limit.
-fn limit_descriptors(lower: bool) {
-    let highest = fs::read_dir("/proc/self/fd")
-        .expect("/proc is mounted")
-        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u64>().ok())
-        .max();
-    // The highest is the directory that was being read, which is closed again: one descriptor above the others.
+/// Lowers the soft limit so that nothing more can be opened.
+///
+/// A new descriptor gets the lowest free number, so that number is the limit. The highest one in use would be wrong: an
+/// inherited descriptor may stand far above the others, even above the hard limit.
+fn forbid_descriptors() {
+    let lowest_free = File::open("/proc/self/fd").expect("/proc is mounted").as_raw_fd();
+    limit_descriptors(Some(lowest_free.unsigned_abs().into()));
+}
+
+fn limit_descriptors(current: Option<u64>) {
     let maximum = getrlimit(Resource::Nofile).maximum;
-    let current = if lower { highest } else { maximum };
     setrlimit(Resource::Nofile, Rlimit { current, maximum }).expect("a soft limit can be moved");
 }
 
