@@ -7,7 +7,7 @@ use std::time::Duration;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use heartring_core::{
     Completion, Config, Conn, ConnId, DeadlineStrategy, Handler, Instant, LengthPrefixed, Listener,
-    ListenerId, Op, Shard, ShardId,
+    ListenerId, Op, Place, Shard,
 };
 
 const LISTENER: ListenerId = ListenerId(0);
@@ -53,7 +53,7 @@ impl<H: Handler> Null<H> {
         let config = Config::default();
         let listener = Listener { id: LISTENER, addr: "127.0.0.1:7000".parse().expect("an address") };
         let shard =
-            Shard::new(ShardId(0), &config, DeadlineStrategy::Linked, count as u32, &[listener], handler)
+            Shard::new(Place::alone(count as u32, DeadlineStrategy::Linked), &config, &[listener], handler)
                 .expect("the default is valid");
         let mut null =
             Self { shard, conns: Vec::new(), next: 0, now: Instant::from_nanos(1 << 40), sends: Vec::new() };

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use heartring::{Closed, ConnId, Instant};
+use heartring::{Cause, Closed, ConnId, Instant};
 use heartring_socket::now;
 
 /// What a handler was told.
@@ -16,8 +16,8 @@ pub enum Event {
     Received(Vec<u8>),
     /// A beat is overdue.
     Overdue,
-    /// The verdict is spoken, the grace period begins.
-    Grace,
+    /// The cause is decided; after a missed heartbeat the grace period begins.
+    Closing(Cause),
     /// A frame in grace; empty for a heartbeat.
     Late(Vec<u8>),
     /// The send queue refused a payload: it is full. Not from the library, but noted where it happened.

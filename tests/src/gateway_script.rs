@@ -143,8 +143,8 @@ impl<P: Framing> Handler for Script<P> {
         self.note(conn, Event::Overdue);
     }
 
-    fn grace(&mut self, conn: &mut Conn<'_>) {
-        self.note(conn, Event::Grace);
+    fn closing(&mut self, conn: &mut Conn<'_>, closed: &Closed) {
+        self.note(conn, Event::Closing(closed.cause));
     }
 
     fn late(&mut self, conn: &mut Conn<'_>, frame: &[u8]) {

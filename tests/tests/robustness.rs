@@ -63,7 +63,7 @@ fn hostile_peers_disturb_nobody(on: On) {
     let (healthy, answers) = talk.end();
     for addr in addrs {
         let events = probe.log().of(addr);
-        let ended = events.iter().any(|event| matches!(event, Event::Closed(_) | Event::Grace));
+        let ended = events.iter().any(|event| matches!(event, Event::Closed(_) | Event::Closing(_)));
         assert!(!ended, "a healthy device was disturbed, seed {seed}: {:?}", events.last());
     }
     assert!(answers >= HEALTHY * 5, "only {answers} answers");

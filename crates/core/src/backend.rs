@@ -1,7 +1,9 @@
 //! The contract between core and whatever does its I/O.
 
+use std::any::Any;
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
 use crate::id::ListenerId;
@@ -130,12 +132,27 @@ pub trait Backend {
     /// A handle with which other threads end a `wait`.
     fn waker(&self) -> Arc<dyn Wake>;
 
+    /// Wakes another backend from this one's thread. It may be handed to the kernel only in the next `wait`, with the ops of
+    /// the turn, where that saves a system call.
+    fn ring(&mut self, other: &Arc<dyn Wake>) {
+        other.wake();
+    }
+
+    /// The socket of a listener, for those who watch its queue from another thread. `None` where there is no socket, or no
+    /// longer.
+    fn listening_socket(&self, listener: ListenerId) -> Option<BorrowedFd<'_>> {
+        let _ = listener;
+        None
+    }
+
     /// What is open and in flight.
     fn ledger(&self) -> Ledger;
 }
 
 /// Ends the `wait` of a backend from another thread. Waking a backend that no longer exists does nothing.
-pub trait Wake: Send + Sync {
+///
+/// `Any`, so that a backend recognises its own kind in [`Backend::ring`].
+pub trait Wake: Any + Send + Sync {
     /// Makes the current or the next `wait` deliver [`Completion::Woken`].
     fn wake(&self);
 }

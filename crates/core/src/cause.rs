@@ -62,8 +62,60 @@ pub enum PathDeath {
 pub enum Refusal {
     /// The shard holds `conns_max` connections already.
     ConnsMax,
+    /// The shard holds `conns_per_source_max` connections of its source already.
+    SourceMax,
     /// The partial frames of the shard fill `partial_bytes_max` already.
     PartialBytesMax,
+    /// It sent more than `held_bytes_max` while its claim was undecided.
+    HeldBytesMax,
+    /// Its claim was not decided within `hello_within`: the shard that decides it, or that of the former holder, does not
+    /// turn.
+    ClaimUndecided,
+    /// The identity that it claimed is taken over too often; it stays with its present holder for a while.
+    Flapping {
+        /// For how long.
+        retry_after: Duration,
+    },
+}
+
+impl Refusal {
+    /// How many reasons there are.
+    pub const COUNT: usize = 6;
+
+    /// The names of all reasons, in the order of their index in [`Stats`](crate::Stats).
+    pub const NAMES: [&'static str; Self::COUNT] =
+        ["conns_max", "source_max", "partial_bytes_max", "held_bytes_max", "claim_undecided", "flapping"];
+
+    /// A stable name for logs, statistics and JSON.
+    pub const fn name(&self) -> &'static str {
+        Self::NAMES[self.index()]
+    }
+
+    pub(crate) const fn index(&self) -> usize {
+        match self {
+            Self::ConnsMax => 0,
+            Self::SourceMax => 1,
+            Self::PartialBytesMax => 2,
+            Self::HeldBytesMax => 3,
+            Self::ClaimUndecided => 4,
+            Self::Flapping { .. } => 5,
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ConnsMax => f.write_str("the shard is full"),
+            Self::SourceMax => f.write_str("its source has too many connections"),
+            Self::PartialBytesMax => f.write_str("no room for another partial frame"),
+            Self::HeldBytesMax => f.write_str("it sent too much while its claim was undecided"),
+            Self::ClaimUndecided => f.write_str("its claim was not decided in time"),
+            Self::Flapping { retry_after } => {
+                write!(f, "its identity is taken over too often; retry after {retry_after:?}")
+            }
+        }
+    }
 }
 
 impl Cause {
@@ -146,10 +198,7 @@ impl fmt::Display for Cause {
             Self::Superseded { by } => write!(f, "its identity was claimed anew (epoch {by})"),
             Self::Protocol(what) => write!(f, "protocol error: {what}"),
             Self::TooLarge => f.write_str("a frame above the limit"),
-            Self::Refused(Refusal::ConnsMax) => f.write_str("refused: the shard is full"),
-            Self::Refused(Refusal::PartialBytesMax) => {
-                f.write_str("refused: no room for another partial frame")
-            }
+            Self::Refused(refusal) => write!(f, "refused: {refusal}"),
             Self::Draining => f.write_str("the gateway is stopping"),
             Self::Local => f.write_str("closed by the gateway"),
             Self::Os(errno) => write!(f, "{errno}"),

@@ -6,6 +6,7 @@ use crate::config_error::ConfigError;
 use crate::id::ConnId;
 use crate::listen::ListenOptions;
 use crate::liveness::{DEAD_WITHIN_MAX, DEAD_WITHIN_MIN, Liveness, Overrides};
+use crate::partition::FlapGuard;
 
 /// The configuration of a gateway.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +33,13 @@ pub struct Config {
     /// How often [`Handler::tick`](crate::Handler::tick) is called; `None`: never. A 10 ms tick costs 2.5 ms of CPU per idle
     /// second.
     pub tick_every: Option<Duration>,
+    /// Whether a connection must claim an identity within `hello_within` of its connect. If not, its first valid frame is
+    /// enough.
+    pub claim_required: bool,
+    /// When an identity that is taken over again and again is left with its holder for a while; `None`: never.
+    pub flap_guard: Option<FlapGuard>,
+    /// When a shard counts as stuck, and what is done about it; `None`: nobody looks.
+    pub watchdog: Option<Watchdog>,
     /// See [`ListenOptions::backlog`].
     pub backlog: u32,
     /// See [`ListenOptions::congestion_control`].
@@ -75,6 +83,23 @@ impl DeadlineStrategy {
     }
 }
 
+/// The look after shards that do not turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Watchdog {
+    /// How long one turn may take before the shard is reported as stuck. One second: a handler that blocks that long keeps
+    /// 25 000 peers waiting.
+    pub stuck_after: Duration,
+    /// Whether the listeners of a stuck shard are closed until it turns again, so that the other shards get its clients. The
+    /// kernel resets those that wait already, unless `net.ipv4.tcp_migrate_req` is 1.
+    pub close_listeners: bool,
+}
+
+impl Default for Watchdog {
+    fn default() -> Self {
+        Self { stuck_after: Duration::from_secs(1), close_listeners: false }
+    }
+}
+
 /// Upper bounds. At each of them a peer is refused with a cause and counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -83,6 +108,26 @@ pub struct Limits {
     pub conns_max: Option<u32>,
     /// Connections of one shard. 25 000: cancelling an op walks a hash chain of in-flight ops / 256, 10 µs at 30 000.
     pub conns_per_shard_max: u32,
+    /// Connections of one source on one shard; `None`: no limit. Shards count for themselves, and the kernel spreads a
+    /// source's connections over them.
+    pub conns_per_source_max: Option<u32>,
+    /// How many bits of an IPv4 address make a source. 32: a host, or everybody behind one NAT.
+    pub source_prefix_v4: u8,
+    /// How many bits of an IPv6 address make a source. 64: a site, since a host has all addresses of its /64.
+    pub source_prefix_v6: u8,
+    /// Clients that are taken from the kernel's queue per second, all shards together; `None`: no limit. Those beyond it
+    /// wait there, and are not reset.
+    pub accepts_per_second: Option<u32>,
+    /// How many clients are taken at once after a quiet time, all shards together.
+    pub accept_burst: u32,
+    /// Bytes of an identity. 1024: longer than any device id, and a bound for what the directory holds.
+    pub identity_bytes_max: u32,
+    /// Bytes held back per connection while its claim is undecided: 256 KiB.
+    pub held_bytes_max: u32,
+    /// Letters in the mailbox of a shard: 4096, some 400 KiB. What does not fit waits with its sender.
+    pub mailbox_letters_max: u32,
+    /// Messages of handlers that wait for one other shard to take its mail.
+    pub outbox_letters_max: u32,
     /// Accepts in flight per listener. Each costs a slot; together they are how many clients one turn can take.
     pub accepts_in_flight: u32,
     /// Bytes of one frame. 64 KiB holds what devices and games send; a frame is copied only if it arrives in pieces.
@@ -108,6 +153,15 @@ impl Default for Limits {
         Self {
             conns_max: None,
             conns_per_shard_max: 25_000,
+            conns_per_source_max: None,
+            source_prefix_v4: 32,
+            source_prefix_v6: 64,
+            accepts_per_second: None,
+            accept_burst: 256,
+            identity_bytes_max: 1024,
+            held_bytes_max: 256 << 10,
+            mailbox_letters_max: 4096,
+            outbox_letters_max: 4096,
             accepts_in_flight: 32,
             frame_bytes_max: 64 << 10,
             partial_bytes_max: 64 << 20,
@@ -133,6 +187,9 @@ impl Default for Config {
             limits: Limits::default(),
             batch_within: Duration::ZERO,
             tick_every: None,
+            claim_required: false,
+            flap_guard: Some(FlapGuard::default()),
+            watchdog: Some(Watchdog::default()),
             backlog: ListenOptions::default().backlog,
             congestion_control: None,
             handle_signals: true,
@@ -167,6 +224,14 @@ impl Config {
         refuse(
             self.batch_within > Duration::from_millis(100),
             "batch_within is above 100ms; batching saves nothing beyond about 5ms",
+        )?;
+        refuse(
+            self.flap_guard.is_some_and(|guard| guard.window.is_zero() || guard.cool_down.is_zero()),
+            "flap_guard has a window or a cool_down of zero; set it to None to have none",
+        )?;
+        refuse(
+            self.watchdog.is_some_and(|watchdog| watchdog.stuck_after < Duration::from_millis(10)),
+            "watchdog.stuck_after is below 10ms; the machine itself takes that long now and then",
         )?;
         refuse(self.backlog == 0, "backlog is 0; choose at least 128")
     }
@@ -206,6 +271,27 @@ impl Limits {
         refuse(
             self.conns_per_shard_max == 0 || slots >= u64::from(ConnId::SLOT_MAX),
             format!("conns_per_shard_max {} is outside 1..=16000000", self.conns_per_shard_max),
+        )?;
+        refuse(
+            self.conns_per_source_max == Some(0) || self.accepts_per_second == Some(0),
+            "conns_per_source_max and accepts_per_second are at least 1; leave them out for no limit".into(),
+        )?;
+        refuse(
+            self.accept_burst == 0,
+            "accept_burst is 0: nobody would ever be accepted; choose at least 1".into(),
+        )?;
+        refuse(
+            self.source_prefix_v4 > 32 || self.source_prefix_v6 > 128,
+            "source_prefix_v4 is 0..=32 bits and source_prefix_v6 0..=128".into(),
+        )?;
+        refuse(
+            !(1..=64 << 10).contains(&self.identity_bytes_max),
+            format!("identity_bytes_max {} is outside 1 byte..=64 KiB", self.identity_bytes_max),
+        )?;
+        let letters = [self.mailbox_letters_max, self.outbox_letters_max];
+        refuse(
+            letters.iter().any(|max| !(1..=1 << 20).contains(max)),
+            "mailbox_letters_max and outbox_letters_max are within 1..=1048576".into(),
         )?;
         refuse(
             !(1..=4096).contains(&self.accepts_in_flight),

@@ -5,8 +5,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::claims::Claim;
 use crate::config_error::ConfigError;
-use crate::id::{ConnId, ShardId};
+use crate::id::{ConnAt, ConnId, ShardId};
+use crate::identity::{ClaimError, Identity};
+use crate::mail::{PostError, Request};
 use crate::peer::Peer;
 use crate::state::State;
 use crate::stats::Stats;
@@ -85,6 +88,38 @@ impl Conn<'_> {
         self.table.close_requests.push(self.id);
     }
 
+    /// Claims an identity, once the peer has shown that it is entitled to it. [`Handler::claimed`](crate::Handler::claimed)
+    /// is called when the claim is granted: in this turn if the directory's partition and the former holder are on this
+    /// shard, otherwise after a round trip between shards. The former holder ends as
+    /// [`Superseded`](crate::Cause::Superseded).
+    ///
+    /// Until then, what the peer sends is held back, and what is sent to it is not. If it takes longer than `hello_within`, or
+    /// if the identity is taken over too often, the connection ends as [`Refused`](crate::Cause::Refused).
+    ///
+    /// It may be called at any time from [`Handler::opened`](crate::Handler::opened) on, before the first frame too.
+    ///
+    /// # Errors
+    ///
+    /// [`ClaimError`]: an empty or too long identity, a second claim, a connection that is ending. Nothing has changed then.
+    pub fn claim(&mut self, identity: &[u8]) -> Result<(), ClaimError> {
+        self.table.claim(self.id, identity)
+    }
+
+    /// The identity that it has claimed, granted or not; also in [`Handler::closed`](crate::Handler::closed).
+    pub fn identity(&self) -> Option<&Identity> {
+        self.table.claim_of(self.id).map(|claim| &claim.identity)
+    }
+
+    /// The epoch of its claim, if it holds an identity.
+    pub fn epoch(&self) -> Option<u64> {
+        self.table.claim_of(self.id).and_then(Claim::epoch)
+    }
+
+    /// Where it lives: its name for the other shards, and outside.
+    pub fn at(&self) -> ConnAt {
+        ConnAt { shard: self.table.shard, conn: self.id }
+    }
+
     /// Negotiates another deadline for this connection: by when it is known dead if it vanishes. When its beat is overdue
     /// changes in proportion; the grace period does not. If a beat is overdue already, the new deadline counts from the
     /// next one. TCP's own timings stay those of the listener: with a much longer deadline, TCP may find a vanished peer
@@ -132,6 +167,32 @@ impl Conns<'_> {
     /// Closes a connection in order, as [`Conn::close`]. One that no longer exists is left alone.
     pub fn close(&mut self, conn: ConnId) {
         self.table.close_requests.push(conn);
+    }
+
+    /// How many shards the gateway has.
+    pub fn shards(&self) -> u16 {
+        self.table.outbox.shards()
+    }
+
+    /// One of its connections, for the calls that [`Conn`] has; `None` if it no longer exists.
+    pub fn get(&mut self, id: ConnId) -> Option<Conn<'_>> {
+        self.table.conns.get(id).filter(|record| record.state.delivers())?;
+        Some(Conn { table: self.table, id })
+    }
+
+    /// Posts a message to the handler of a shard, this one included, which gets it in a turn to come.
+    ///
+    /// # Errors
+    ///
+    /// [`PostError::Full`] if that shard does not take its mail, [`PostError::NoShard`].
+    pub fn post(&mut self, to: ShardId, message: Bytes) -> Result<(), PostError> {
+        self.table.outbox.post(to, message)
+    }
+
+    /// Sends a payload to the connection that holds an identity, wherever it lives. At most once: whether there was one is
+    /// counted in [`Stats::undelivered`] and not told.
+    pub fn send_to(&mut self, identity: &[u8], payload: Bytes) {
+        self.table.requests.push_back(Request::Forward { identity: Identity::new(identity), payload });
     }
 
     /// Every connection that was opened and is not closed.

@@ -1,5 +1,7 @@
 //! What a gateway's own code implements.
 
+use bytes::Bytes;
+
 use crate::cause::Closed;
 use crate::conn::{Conn, Conns};
 use crate::protocol::Protocol;
@@ -25,10 +27,17 @@ pub trait Handler {
         let _ = conn;
     }
 
-    /// The deadline has passed and the verdict is spoken: our sending side is shut. What the device still sends within the
-    /// grace period comes to [`Handler::late`], then [`Handler::closed`] is called.
-    fn grace(&mut self, conn: &mut Conn<'_>) {
-        let _ = conn;
+    /// The claim of [`Conn::claim`] is granted: the connection holds the identity, its former holder has ended, and what the
+    /// peer sent after its claim is delivered from now on. Epochs of one identity grow from holder to holder.
+    fn claimed(&mut self, conn: &mut Conn<'_>, epoch: u64) {
+        let _ = (conn, epoch);
+    }
+
+    /// The cause is decided, and what is sent now is the last word: the reason of a disconnect, in protocols that have one.
+    /// To a peer that is already gone, nothing more can be sent. [`Handler::closed`] follows, at once or, after a missed
+    /// heartbeat, when the grace period is over; what the device still sends within it comes to [`Handler::late`].
+    fn closing(&mut self, conn: &mut Conn<'_>, closed: &Closed) {
+        let _ = (conn, closed);
     }
 
     /// A frame that arrived in grace; a heartbeat is empty.
@@ -45,6 +54,12 @@ pub trait Handler {
     /// is delivered afterwards and nothing more can be sent to it.
     fn closed(&mut self, conn: &mut Conn<'_>, closed: &Closed) {
         let _ = (conn, closed);
+    }
+
+    /// A message came from another shard's handler or from outside: what was given to
+    /// [`Conns::post`](crate::Conns::post) or to the gateway's handle.
+    fn message(&mut self, conns: &mut Conns<'_>, message: Bytes) {
+        let _ = (conns, message);
     }
 
     /// Called every [`Config::tick_every`](crate::Config::tick_every).

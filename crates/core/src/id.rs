@@ -48,6 +48,21 @@ impl fmt::Display for ConnId {
     }
 }
 
+/// One connection of a gateway: where it lives, and its name there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConnAt {
+    /// Its shard.
+    pub shard: ShardId,
+    /// Its name on that shard.
+    pub conn: ConnId,
+}
+
+impl fmt::Display for ConnAt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.shard, self.conn)
+    }
+}
+
 /// One listening socket of a backend, numbered from zero in the order of the calls to `listen`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ListenerId(pub u8);

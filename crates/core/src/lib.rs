@@ -13,6 +13,8 @@
 //! | the life of a connection: states and transitions | `state` |
 //! | who is due: the dense array and its sweep | [`Deadlines`] |
 //! | what proves life: bytes become frames | [`Protocol`] |
+//! | who is who: claims, takeovers, epochs | [`Identity`], [`Directory`], [`Partition`] |
+//! | what shards say to each other, as data | [`Letter`], [`Request`], [`Order`] |
 //! | why it ended, and the evidence | [`Cause`], [`Closed`], [`Evidence`], [`Errno`] |
 //! | the one knob and what follows from it | [`Liveness`], [`Keepalive`], [`Config`] |
 //! | what a gateway implements and holds | [`Handler`], [`Conn`], [`Conns`] |
@@ -36,50 +38,62 @@
 mod backend;
 mod backend_config;
 mod cause;
+mod claims;
 mod config;
 mod config_error;
 mod conn;
 mod deadlines;
+mod directory;
 mod errno;
 mod evidence;
 mod handler;
 mod id;
+mod identity;
 mod keepalive;
 mod lateness;
 mod ledger;
 mod listen;
 mod liveness;
+mod mail;
 mod op;
+mod outbox;
 mod partials;
+mod partition;
 mod peer;
 mod protocol;
 mod send_queue;
 mod shard;
 mod slots;
+mod sources;
 mod state;
 mod stats;
 mod table;
 mod time;
+mod token_bucket;
 
 pub use backend::{Backend, Listener, Wake};
 pub use backend_config::BackendConfig;
 pub use cause::{Cause, Closed, PathDeath, Refusal};
-pub use config::{BackendChoice, Config, DeadlineStrategy, Limits};
+pub use config::{BackendChoice, Config, DeadlineStrategy, Limits, Watchdog};
 pub use config_error::ConfigError;
 pub use conn::{Conn, Conns, StateCounts};
 pub use deadlines::{DEADLINE_AHEAD_MAX, Deadlines, Tick, Ticks};
+pub use directory::{Directory, Post};
 pub use errno::{AcceptNews, ERRNO_TABLE, Errno, PeerNews};
 pub use evidence::{Evidence, SocketEvidence, TcpEvidence};
 pub use handler::Handler;
-pub use id::{ConnId, ListenerId, ShardId};
+pub use id::{ConnAt, ConnId, ListenerId, ShardId};
+pub use identity::{ClaimError, Identity};
 pub use keepalive::Keepalive;
 pub use lateness::Lateness;
 pub use ledger::Ledger;
 pub use listen::ListenOptions;
 pub use liveness::{DEAD_WITHIN_MAX, DEAD_WITHIN_MIN, ExplainRow, Liveness, Overrides};
+pub use mail::{Letter, Order, PostError, Request};
 pub use op::{CloseHow, Completion, Op, OpKind, OpSet, RecvEnd, WatchEnd};
+pub use partition::{FlapGuard, Partition};
 pub use protocol::{Decoded, FrameKind, LengthPrefixed, Lines, Protocol, Raw};
-pub use shard::Shard;
+pub use shard::{Place, Shard};
 pub use slots::Slots;
 pub use stats::Stats;
 pub use table::SendError;

@@ -73,6 +73,16 @@ impl Partials {
         true
     }
 
+    /// Keeps the bytes from being decoded until `needed` is set anew. Some of them the decoder has not seen.
+    pub(crate) fn hold(&mut self, id: PartialId) {
+        let partial = &mut self.entries[id.index()];
+        (partial.seen, partial.needed) = (0, usize::MAX);
+    }
+
+    pub(crate) fn len(&self, id: PartialId) -> usize {
+        self.entries[id.index()].bytes.len()
+    }
+
     pub(crate) fn get_mut(&mut self, id: PartialId) -> &mut Partial {
         &mut self.entries[id.index()]
     }

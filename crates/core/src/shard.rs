@@ -7,28 +7,63 @@
 //! 2. [`Shard::end_turn`], which finds whose deadline has come, accepts anew, and gives out the ops of the turn,
 //! 3. [`Shard::wake_at`], which says until when the backend may sleep.
 //!
+//! Between turns, [`Shard::deliver`] takes in letters from other shards, and [`Shard::post`] gives out those for them.
+//!
 //! The work is divided by what it decides: who is let in (`accept`), what bytes mean (`receive`), who is dead (`verdict`),
-//! how it ends (`close`).
+//! who is who (`identity`), how it ends (`close`).
 
 mod accept;
 mod close;
+mod identity;
 mod receive;
 mod verdict;
+
+use std::collections::VecDeque;
+use std::collections::hash_map::DefaultHasher;
+use std::hash::BuildHasherDefault;
 
 use crate::backend::Listener;
 use crate::config::{Config, DeadlineStrategy};
 use crate::config_error::ConfigError;
-use crate::conn::{Conn, Conns};
+use crate::conn::{Conn, Conns, StateCounts};
 use crate::deadlines::Tick;
+use crate::directory::Directory;
 use crate::handler::Handler;
 use crate::id::{ConnId, ListenerId, ShardId};
+use crate::mail::Order;
 use crate::op::{Completion, Op, OpKind};
+use crate::partition::{FlapGuard, Partition};
 use crate::protocol::Protocol;
 use crate::stats::Stats;
 use crate::table::Table;
 use crate::time::Instant;
 
 use accept::Doors;
+use identity::Resumed;
+
+/// Where a shard stands in its gateway.
+pub struct Place {
+    /// Which shard it is.
+    pub shard: ShardId,
+    /// How many there are.
+    pub shards: u16,
+    /// How many connections it takes before it refuses.
+    pub conns_max: u32,
+    /// Who keeps its deadlines.
+    pub strategy: DeadlineStrategy,
+    /// Its partition of the directory.
+    pub directory: Box<dyn Directory>,
+}
+
+impl Place {
+    /// The only shard of a gateway, with the whole directory to itself. Its hash has no secret key: for tests and
+    /// benchmarks.
+    pub fn alone(conns_max: u32, strategy: DeadlineStrategy) -> Self {
+        let (shard, hasher) = (ShardId(0), BuildHasherDefault::<DefaultHasher>::default());
+        let directory = Box::new(Partition::new(shard, 1, hasher, Some(FlapGuard::default())));
+        Self { shard, shards: 1, conns_max, strategy, directory }
+    }
+}
 
 /// One shard: see the module's own text for what to call when.
 pub struct Shard<H: Handler> {
@@ -38,6 +73,13 @@ pub struct Shard<H: Handler> {
     /// What the protocol remembers per connection, by slot.
     protocol_states: Vec<<H::Protocol as Protocol>::State>,
     doors: Doors,
+    directory: Box<dyn Directory>,
+    /// What the directory wants done with connections of this shard.
+    orders: VecDeque<Order>,
+    /// Connections whose claim has just been granted and from which something was held back.
+    resumed: VecDeque<Resumed>,
+    /// Only an identity ends the greeting.
+    claim_required: bool,
     tick_every: Option<std::time::Duration>,
     tick_at: Option<Instant>,
     /// Until when the backend was allowed to sleep: waking up much later means that the thread was away.
@@ -51,29 +93,31 @@ pub struct Shard<H: Handler> {
 }
 
 impl<H: Handler> Shard<H> {
-    /// A shard for at most `conns_max` connections, which accepts from `listeners` of its backend, in the order in which
-    /// they were opened.
+    /// A shard that accepts from `listeners` of its backend, in the order in which they were opened.
     ///
     /// # Errors
     ///
     /// As [`Config::validate`].
     pub fn new(
-        id: ShardId,
+        place: Place,
         config: &Config,
-        strategy: DeadlineStrategy,
-        conns_max: u32,
         listeners: &[Listener],
         handler: H,
     ) -> Result<Self, ConfigError> {
         config.validate()?;
         let liveness = config.liveness()?;
-        let slots = config.limits.slots_for(conns_max, listeners.len() as u32);
+        let limits = &config.limits;
+        let slots = limits.slots_for(place.conns_max, listeners.len() as u32);
         Ok(Self {
-            table: Table::new(id, slots, liveness, config.limits, strategy),
+            table: Table::new(place.shard, place.shards, slots, liveness, *limits, place.strategy),
+            claim_required: config.claim_required,
+            directory: place.directory,
+            orders: VecDeque::new(),
+            resumed: VecDeque::new(),
             handler,
             protocol: H::Protocol::default(),
             protocol_states: Vec::new(),
-            doors: Doors::new(listeners, conns_max, config.limits.accepts_in_flight),
+            doors: Doors::new(listeners, place.conns_max, place.shards, limits),
             tick_every: config.tick_every,
             tick_at: None,
             expected_at: None,
@@ -117,7 +161,7 @@ impl<H: Handler> Shard<H> {
             Completion::Unlistened { listener } => self.doors.remove(listener),
             Completion::Woken => {}
         }
-        self.obey();
+        self.settle();
     }
 
     /// Ends the turn: whose deadline has come is dealt with, freed slots accept anew, and the ops of the turn go to
@@ -127,8 +171,8 @@ impl<H: Handler> Shard<H> {
         self.table.stats.turns += 1;
         self.speak_verdicts();
         self.tick();
+        self.settle();
         self.open_doors();
-        self.obey();
         self.table.ops.drain(..).for_each(submit);
         (self.expected_at, self.judged) = (None, 0);
     }
@@ -137,7 +181,7 @@ impl<H: Handler> Shard<H> {
     pub fn wake_at(&mut self) -> Option<Instant> {
         let now = self.table.now;
         let bounds =
-            [self.table.beats.bound(now), self.table.stalls.bound(now), self.doors.retry_at(), self.tick_at];
+            [self.table.beats.bound(now), self.table.stalls.bound(now), self.doors.wake_at(), self.tick_at];
         let wake_at = bounds.into_iter().flatten().min();
         // What is due already is a backlog or a bound that is low: neither says that the thread was away.
         self.expected_at = wake_at.map(|at| at.max(now));
@@ -150,22 +194,31 @@ impl<H: Handler> Shard<H> {
         self.begin_turn(now);
         self.close_doors();
         self.drain_conns();
-        self.obey();
+        self.settle();
     }
 
-    /// Whether nothing is left: every listener and every connection is closed.
+    /// Whether nothing is left: every listener and every connection is closed, and every letter is carried.
     pub fn is_empty(&self) -> bool {
-        self.doors.is_closed() && self.table.conns.is_empty() && self.table.ops.is_empty()
+        self.doors.is_closed()
+            && self.table.conns.is_empty()
+            && self.table.ops.is_empty()
+            && self.table.outbox.is_empty()
     }
 
-    /// Everything that is open: slots, partial frames, send queues, listeners. Zero after a drain.
+    /// Everything that is open: slots, partial frames, send queues, listeners, letters to carry, identities in its partition of
+    /// the directory. Zero after a drain of all shards.
     pub fn open_total(&self) -> u64 {
-        self.table.open_total() + self.doors.open_total()
+        self.table.open_total() + self.doors.open_total() + self.directory.open_total()
     }
 
     /// What the shard has counted.
     pub fn stats(&self) -> &Stats {
         &self.table.stats
+    }
+
+    /// How many of its connections are in which state.
+    pub fn state_counts(&mut self) -> StateCounts {
+        Conns { table: &mut self.table }.state_counts()
     }
 
     /// The handler.
@@ -195,6 +248,15 @@ impl<H: Handler> Shard<H> {
     fn landed(&mut self, id: ConnId, kind: OpKind) {
         let record = self.table.conns.get_mut(id).expect("a connection exists until its last completion");
         assert!(record.ops.remove(kind), "{kind:?} of {id} completed twice");
+    }
+
+    /// Does what handlers and other shards have asked for, until nothing more follows from it.
+    fn settle(&mut self) {
+        self.obey();
+        while let Some((id, end)) = self.resumed.pop_front() {
+            self.resume(id, end);
+            self.obey();
+        }
     }
 
     fn tick(&mut self) {

@@ -9,7 +9,7 @@
 //!      │                  Suspect ──▶ acquitted or proof: back
 //!      │                     │convicted   │
 //!      │           Grace ◀───┤            │
-//!      │             └───────┴──▶ Closing: Flush ─▶ Fin ─▶ Release ─▶ (freed)
+//!      │             └───────┴──▶ Closing: LastWord ─▶ Flush ─▶ Fin ─▶ Release ─▶ (freed)
 //!      └──refused─────────────────▶
 //! ```
 //!
@@ -42,6 +42,8 @@ pub(crate) enum State {
 /// The steps of a close.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
+    /// The handler says its last word.
+    LastWord,
     /// What is queued is being sent; the drain deadline runs.
     Flush {
         /// What follows: our FIN, or, since the peer has sent its own, the close.
@@ -60,6 +62,8 @@ pub(crate) enum AfterFlush {
     Fin,
     /// Close: the peer's FIN is here.
     Release,
+    /// Reset: what is being sent is only the last word.
+    Reset,
 }
 
 /// What a connection is accused of, before the evidence is in.
@@ -164,8 +168,14 @@ impl State {
     /// Whether our sending side is open for the handler.
     pub(crate) const fn sends(&self) -> bool {
         match self {
-            Self::Greeting | Self::Live | Self::Overdue | Self::Suspect(_) => true,
-            Self::Accepting | Self::Grace(_) | Self::Closing(_) => false,
+            Self::Greeting
+            | Self::Live
+            | Self::Overdue
+            | Self::Suspect(_)
+            | Self::Closing(Step::LastWord) => true,
+            Self::Accepting
+            | Self::Grace(_)
+            | Self::Closing(Step::Flush { .. } | Step::Fin | Step::Release) => false,
         }
     }
 }
@@ -173,9 +183,12 @@ impl State {
 impl Step {
     const fn precedes(self, next: Self) -> bool {
         match (self, next) {
-            (Self::Flush { .. }, Self::Flush { then: AfterFlush::Release } | Self::Fin | Self::Release)
+            (Self::LastWord, Self::Flush { .. } | Self::Release)
+            | (Self::Flush { .. }, Self::Flush { then: AfterFlush::Release } | Self::Fin | Self::Release)
             | (Self::Fin, Self::Release) => true,
-            (Self::Flush { .. }, Self::Flush { then: AfterFlush::Fin })
+            (_, Self::LastWord)
+            | (Self::LastWord, Self::Fin)
+            | (Self::Flush { .. }, Self::Flush { then: AfterFlush::Fin | AfterFlush::Reset })
             | (Self::Fin, Self::Flush { .. } | Self::Fin)
             | (Self::Release, Self::Flush { .. } | Self::Fin | Self::Release) => false,
         }

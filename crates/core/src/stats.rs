@@ -1,6 +1,6 @@
 //! Counters of one shard. Shards share none; reports merge them.
 
-use crate::cause::Cause;
+use crate::cause::{Cause, Refusal};
 use crate::lateness::Lateness;
 
 /// What a shard has counted since it started.
@@ -14,6 +14,18 @@ pub struct Stats {
     pub accept_back_offs: u64,
     /// Connections ended, by cause, in the order of [`Cause::NAMES`].
     closed: [u64; Cause::COUNT],
+    /// Those of them that were refused, by reason, in the order of [`Refusal::NAMES`].
+    refused: [u64; Refusal::COUNT],
+    /// Claims that connections have made.
+    pub claims: u64,
+    /// Those of them that were granted.
+    pub grants: u64,
+    /// Payloads for connections or identities that were no longer there, or that did not take them.
+    pub undelivered: u64,
+    /// Letters that came from other shards and from outside.
+    pub letters: u64,
+    /// Times that clients were left waiting in the kernel's queue because of `accepts_per_second`.
+    pub accept_throttles: u64,
     /// Complete valid frames, heartbeats included.
     pub frames: u64,
     /// Those of them that were heartbeats, pings or pongs.
@@ -55,6 +67,16 @@ impl Stats {
         Cause::NAMES.into_iter().zip(self.closed)
     }
 
+    /// Connections refused for a reason of this name.
+    pub fn refused(&self, reason: &str) -> u64 {
+        self.refused_by_reason().find(|(name, _)| *name == reason).map_or(0, |(_, count)| count)
+    }
+
+    /// Connections refused, by the reason's name; reasons that did not occur included.
+    pub fn refused_by_reason(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        Refusal::NAMES.into_iter().zip(self.refused)
+    }
+
     /// Connections ended in all.
     pub fn closed_total(&self) -> u64 {
         self.closed.iter().sum()
@@ -62,7 +84,8 @@ impl Stats {
 
     /// Adds what another shard has counted.
     pub fn merge(&mut self, other: &Self) {
-        for (mine, theirs) in self.closed.iter_mut().zip(other.closed) {
+        let by_name = self.closed.iter_mut().chain(&mut self.refused);
+        for (mine, theirs) in by_name.zip(other.closed.into_iter().chain(other.refused)) {
             *mine += theirs;
         }
         self.lateness.merge(&other.lateness);
@@ -70,6 +93,11 @@ impl Stats {
             (&mut self.accepted, other.accepted),
             (&mut self.accept_failures, other.accept_failures),
             (&mut self.accept_back_offs, other.accept_back_offs),
+            (&mut self.accept_throttles, other.accept_throttles),
+            (&mut self.claims, other.claims),
+            (&mut self.grants, other.grants),
+            (&mut self.undelivered, other.undelivered),
+            (&mut self.letters, other.letters),
             (&mut self.frames, other.frames),
             (&mut self.beats, other.beats),
             (&mut self.late_frames, other.late_frames),
@@ -91,6 +119,9 @@ impl Stats {
 
     pub(crate) fn count_closed(&mut self, cause: &Cause) {
         self.closed[cause.index()] += 1;
+        if let Cause::Refused(refusal) = cause {
+            self.refused[refusal.index()] += 1;
+        }
     }
 }
 

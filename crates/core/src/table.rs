@@ -3,18 +3,23 @@
 //! This is the part of a shard that handlers may touch while it works, through [`Conn`](crate::Conn) and
 //! [`Conns`](crate::Conns). It knows no handler and no protocol.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use thiserror::Error;
 
+use crate::claims::{Claim, ClaimState};
 use crate::config::{DeadlineStrategy, Limits};
 use crate::config_error::ConfigError;
 use crate::deadlines::{Deadlines, Tick, Ticks};
 use crate::errno::Errno;
-use crate::id::{ConnId, ShardId};
+use crate::id::{ConnAt, ConnId, ShardId};
+use crate::identity::{ClaimError, Identity};
 use crate::liveness::Liveness;
+use crate::mail::Request;
 use crate::op::{Op, OpKind, OpSet};
+use crate::outbox::Outbox;
 use crate::partials::{PartialId, Partials};
 use crate::peer::Peer;
 use crate::send_queue::{SendQueueId, SendQueues};
@@ -62,6 +67,9 @@ pub(crate) struct Table {
     pub(crate) ops: Vec<Op>,
     /// Connections that a handler has asked to close.
     pub(crate) close_requests: Vec<ConnId>,
+    /// What is to be asked of the directory.
+    pub(crate) requests: VecDeque<Request>,
+    pub(crate) outbox: Outbox,
     pub(crate) stats: Stats,
 }
 
@@ -76,6 +84,8 @@ pub(crate) struct Record {
     /// An error that a send met: the recv will end with it, or with a bare end of stream, after what is left to read.
     pub(crate) send_errno: Option<Errno>,
     pub(crate) partial: Option<PartialId>,
+    /// What it has claimed to be.
+    claim: Option<Box<Claim>>,
     queue: Option<SendQueueId>,
     /// Bytes accepted from the handler and not yet taken by the socket.
     pub(crate) unsent: u32,
@@ -98,6 +108,7 @@ pub(crate) struct Record {
 impl Table {
     pub(crate) fn new(
         shard: ShardId,
+        shards: u16,
         slots: u32,
         liveness: Liveness,
         limits: Limits,
@@ -118,6 +129,8 @@ impl Table {
             send_stall_ticks: Ticks::of(liveness.send_stall_within),
             ops: Vec::new(),
             close_requests: Vec::new(),
+            requests: VecDeque::new(),
+            outbox: Outbox::new(shards, limits.outbox_letters_max),
             stats: Stats::default(),
         }
     }
@@ -132,6 +145,7 @@ impl Table {
             congested: false,
             send_errno: None,
             partial: None,
+            claim: None,
             queue: None,
             unsent: 0,
             send_due: unset,
@@ -284,14 +298,57 @@ impl Table {
         }
     }
 
-    /// When the partial frame counts as stalled.
+    /// When the partial frame counts as stalled. What is held back because of an undecided claim does not.
     pub(crate) fn frame_due(&self, id: ConnId) -> Option<Tick> {
-        self.conns.get(id)?.partial.map(|partial| self.partials.due(partial))
+        let record = self.conns.get(id)?;
+        record.partial.filter(|_| !record.is_undecided()).map(|partial| self.partials.due(partial))
     }
 
     /// When the send in flight counts as stalled.
     pub(crate) fn send_due(&self, id: ConnId) -> Option<Tick> {
         self.conns.get(id).filter(|record| record.ops.contains(OpKind::Send)).map(|record| record.send_due)
+    }
+
+    /// Claims an identity for a connection: the directory will be asked.
+    pub(crate) fn claim(&mut self, id: ConnId, identity: &[u8]) -> Result<(), ClaimError> {
+        let max = self.limits.identity_bytes_max;
+        if identity.is_empty() {
+            return Err(ClaimError::Empty);
+        }
+        if identity.len() > max as usize {
+            return Err(ClaimError::TooLong { bytes: identity.len(), max });
+        }
+        let due = self.now_tick.plus(Ticks::of(self.liveness.hello_within));
+        let record = self.conns.get_mut(id).ok_or(ClaimError::Closed)?;
+        if record.state.standing().is_none() {
+            return Err(ClaimError::Closed);
+        }
+        if record.claim.is_some() {
+            return Err(ClaimError::Claimed);
+        }
+        let identity = Identity::new(identity);
+        let state = ClaimState::Asked { due, end: None };
+        record.claim = Some(Box::new(Claim { identity: identity.clone(), state }));
+        if let Some(partial) = record.partial {
+            self.partials.hold(partial);
+            self.reset_stall(id);
+        }
+        self.stats.claims += 1;
+        let by = ConnAt { shard: self.shard, conn: id };
+        self.requests.push_back(Request::Claim { identity, by });
+        Ok(())
+    }
+
+    pub(crate) fn claim_of(&self, id: ConnId) -> Option<&Claim> {
+        self.conns.get(id)?.claim.as_deref()
+    }
+
+    pub(crate) fn claim_of_mut(&mut self, id: ConnId) -> Option<&mut Claim> {
+        self.conns.get_mut(id)?.claim.as_deref_mut()
+    }
+
+    pub(crate) fn take_claim(&mut self, id: ConnId) -> Option<Box<Claim>> {
+        self.conns.get_mut(id)?.claim.take()
     }
 
     /// Negotiates another deadline for one connection, from now on.
@@ -319,7 +376,7 @@ impl Table {
 
     /// Queues, partial frames and slots that are open.
     pub(crate) fn open_total(&self) -> u64 {
-        (self.conns.len() + self.partials.open() + self.queues.open()) as u64
+        (self.conns.len() + self.partials.open() + self.queues.open() + self.outbox.len()) as u64
     }
 
     fn emit_send(&mut self, id: ConnId, payload: Bytes, more: bool) {
@@ -337,6 +394,16 @@ impl Table {
 }
 
 impl Record {
+    /// Whether its claim is undecided: what the peer sends is held back.
+    pub(crate) fn is_undecided(&self) -> bool {
+        self.claim.as_ref().is_some_and(|claim| claim.due().is_some())
+    }
+
+    /// Whether it holds an identity.
+    pub(crate) fn is_identified(&self) -> bool {
+        self.claim.as_ref().is_some_and(|claim| claim.epoch().is_some())
+    }
+
     /// Whether the stall deadline is that of frames and sends. Other states have set their own, and after a send error it
     /// waits for the recv to end and for nothing else.
     fn stalls_by_frames_and_sends(&self) -> bool {
@@ -358,6 +425,6 @@ mod tests {
         // 128 bytes in user space, everything included: the record with its generation, two deadlines, and what a backend
         // keeps per slot.
         let per_slot = size_of::<Option<Record>>() + size_of::<u32>() + 2 * size_of::<u32>();
-        assert!(per_slot <= 108, "{per_slot}");
+        assert!(per_slot <= 116, "{per_slot}");
     }
 }

@@ -8,12 +8,13 @@ mod readiness;
 use std::io;
 use std::mem;
 use std::net::SocketAddr;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
 use heartring_core::{
-    Backend, BackendConfig, Completion, ConnId, Instant, Ledger, ListenOptions, Listener, Op, OpKind, Wake,
+    Backend, BackendConfig, Completion, ConnId, Instant, Ledger, ListenOptions, Listener, ListenerId, Op,
+    OpKind, Wake,
 };
 use heartring_socket::WakeFd;
 
@@ -207,6 +208,10 @@ impl Backend for EpollBackend {
 
     fn waker(&self) -> Arc<dyn Wake> {
         Arc::clone(&self.waker) as Arc<dyn Wake>
+    }
+
+    fn listening_socket(&self, listener: ListenerId) -> Option<BorrowedFd<'_>> {
+        self.listeners.socket(listener)
     }
 
     fn ledger(&self) -> Ledger {

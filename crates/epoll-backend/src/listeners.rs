@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use heartring_core::{AcceptNews, ConnId, Errno, ListenerId};
 use rustix::net::{SocketFlags, acceptfrom_with};
@@ -88,6 +88,11 @@ impl Listeners {
             }
         }
         None
+    }
+
+    /// The socket of a listener that is open.
+    pub(crate) fn socket(&self, id: ListenerId) -> Option<BorrowedFd<'_>> {
+        self.0.get(usize::from(id.0))?.as_ref().map(|listening| listening.fd.as_fd())
     }
 
     /// Takes a listener out: its socket and the grants that it has not used.

@@ -1,5 +1,6 @@
 //! The gateway: shards on their threads, from the first listener to the last close.
 
+use std::hash::RandomState;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
@@ -114,11 +115,14 @@ impl Gateway {
         ports::check_free(&addrs)?;
         let control = Arc::new(Control::default());
         let handler = Arc::new(handler);
+        let hasher = RandomState::new();
         let mut starting =
             Running { control, shards: Vec::new(), addrs: Vec::new(), choice, strategy, conns_max };
         for shard in 0..shards {
             let plan = Plan {
                 shard: ShardId(shard),
+                shards,
+                hasher: hasher.clone(),
                 config: self.config.clone(),
                 strategy,
                 conns_max,

@@ -48,10 +48,11 @@ pub use bytes::Bytes;
 pub use error::Error;
 pub use gateway::{Backend, Gateway, Running, Summary};
 pub use heartring_core::{
-    BackendChoice, Cause, Closed, Config, ConfigError, Conn, ConnId, Conns, DEAD_WITHIN_MAX, DEAD_WITHIN_MIN,
-    DeadlineStrategy, Decoded, ERRNO_TABLE, Errno, Evidence, ExplainRow, FrameKind, Handler, Instant,
-    Keepalive, Lateness, LengthPrefixed, Limits, Lines, ListenOptions, Liveness, Overrides, PathDeath,
-    Protocol, Raw, Refusal, SendError, ShardId, SocketEvidence, StateCounts, Stats, TcpEvidence,
+    BackendChoice, Cause, ClaimError, Closed, Config, ConfigError, Conn, ConnAt, ConnId, Conns,
+    DEAD_WITHIN_MAX, DEAD_WITHIN_MIN, DeadlineStrategy, Decoded, ERRNO_TABLE, Errno, Evidence, ExplainRow,
+    FlapGuard, FrameKind, Handler, Identity, Instant, Keepalive, Lateness, LengthPrefixed, Limits, Lines,
+    ListenOptions, Liveness, Overrides, PathDeath, PostError, Protocol, Raw, Refusal, SendError, ShardId,
+    SocketEvidence, StateCounts, Stats, TcpEvidence, Watchdog,
 };
 
 /// The README's code, compiled.

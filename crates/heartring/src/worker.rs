@@ -1,12 +1,13 @@
 //! The loop of one shard on its thread.
 
+use std::hash::RandomState;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use heartring_core::{
-    BackendConfig, Completion, Config, DeadlineStrategy, Handler, Instant, ListenOptions, Listener, Shard,
-    ShardId, Stats,
+    BackendConfig, Completion, Config, DeadlineStrategy, Handler, Instant, ListenOptions, Listener,
+    Partition, Place, Shard, ShardId, Stats,
 };
 
 use crate::control::{Control, Order};
@@ -18,6 +19,9 @@ const DRAIN_SLACK: std::time::Duration = std::time::Duration::from_secs(2);
 /// What a shard needs to start.
 pub(crate) struct Plan {
     pub(crate) shard: ShardId,
+    pub(crate) shards: u16,
+    /// The key by which identities are divided over the shards: the same in all of them, another in each process.
+    pub(crate) hasher: RandomState,
     pub(crate) config: Config,
     pub(crate) strategy: DeadlineStrategy,
     pub(crate) conns_max: u32,
@@ -39,6 +43,13 @@ impl Plan {
             batch_within: self.config.batch_within,
             ..BackendConfig::default()
         }
+    }
+
+    fn place(&self) -> Place {
+        let Self { shard, shards, conns_max, strategy, .. } = *self;
+        let flap_guard = self.config.flap_guard;
+        let directory = Box::new(Partition::new(shard, shards, self.hasher.clone(), flap_guard));
+        Place { shard, shards, conns_max, strategy, directory }
     }
 
     fn failed(&self, what: &'static str) -> impl Fn(io::Error) -> Error {
@@ -64,7 +75,7 @@ pub(crate) fn run<B: heartring_core::Backend, H: Handler>(
     handler: H,
     control: &Arc<Control>,
 ) -> Result<Remains, Error> {
-    let mut shard = Shard::new(plan.shard, &plan.config, plan.strategy, plan.conns_max, listeners, handler)?;
+    let mut shard = Shard::new(plan.place(), &plan.config, listeners, handler)?;
     let give_up_after = plan.config.liveness()?.drain_within + DRAIN_SLACK;
     let mut give_up_at: Option<Instant> = None;
     loop {

@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -246,6 +246,13 @@ impl Backend for UringBackend {
 
     fn waker(&self) -> Arc<dyn Wake> {
         self.waker.clone()
+    }
+
+    fn listening_socket(&self, listener: ListenerId) -> Option<BorrowedFd<'_>> {
+        match self.listeners.get(usize::from(listener.0))? {
+            ListenSocket::Open { fd, .. } | ListenSocket::Closing { fd, .. } => Some(fd.as_fd()),
+            ListenSocket::Closed => None,
+        }
     }
 
     fn ledger(&self) -> Ledger {

@@ -32,7 +32,8 @@ pub(crate) fn late_beat_is_still_delivered_during_grace(on: On) {
     assert!(ended_at >= deadline + GRACE, "the device did not close: it had its whole grace period");
     let events: Vec<Event> = entries.into_iter().map(|entry| entry.event).collect();
     let late = |text: &[u8]| Event::Late(text.to_vec());
-    let life = [Event::Opened, Event::Received(b"hello".to_vec()), Event::Overdue, Event::Grace];
+    let life =
+        [Event::Opened, Event::Received(b"hello".to_vec()), Event::Overdue, Event::Closing(closed.cause)];
     assert_eq!(events[..4], life);
     assert_eq!(events[4..], [late(b"late one"), late(b""), late(b"late two"), Event::Closed(closed)]);
     kernel_forgets(probe.addr(), device.addr(), Duration::from_secs(5));
@@ -75,7 +76,7 @@ pub(crate) fn a_flood_in_grace_is_delivered_whole_and_in_order(on: On) {
         Event::Opened
         | Event::Received(_)
         | Event::Overdue
-        | Event::Grace
+        | Event::Closing(_)
         | Event::Full
         | Event::Closed(_) => None,
     });
@@ -90,7 +91,8 @@ pub(crate) fn without_grace_the_verdict_closes_at_once(on: On) {
     assert_eq!(device.read_to_end(), (vec![], End::Reset));
     let closed = probe.closed(device.addr());
     check_verdict(&closed, deadline);
-    assert!(!probe.log().of(device.addr()).contains(&Event::Grace));
+    let log = probe.log().of(device.addr());
+    assert_eq!(log[log.len() - 2..], [Event::Closing(closed.cause), Event::Closed(closed)]);
     kernel_forgets(probe.addr(), device.addr(), Duration::from_secs(5));
     probe.finish();
 }

@@ -61,7 +61,7 @@ pub(crate) fn a_blocked_handler_gives_the_asked_time_to_answer(on: On) {
     thread::sleep(DEAD_WITHIN * 2);
     for addr in addrs {
         let events = probe.log().of(addr);
-        let blamed = events.iter().any(|event| matches!(event, Event::Grace | Event::Closed(_)));
+        let blamed = events.iter().any(|event| matches!(event, Event::Closing(_) | Event::Closed(_)));
         assert!(!blamed, "blamed for our absence: {events:?}");
     }
     stop.store(true, Ordering::Release);

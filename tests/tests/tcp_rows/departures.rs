@@ -76,7 +76,7 @@ pub(crate) fn grace_leaves_nothing(case: &Case) -> Measured {
     config.overrides.user_timeout = Some(None);
     let (probe, device) = case.start(config, b"hello\n");
     case.wire.cut();
-    let began = probe.wait(device.addr(), "grace", |event| *event == Event::Grace).at;
+    let began = probe.wait(device.addr(), "grace", |event| matches!(event, Event::Closing(_))).at;
     // The handler is told in the turn in which our side is shut: a little before it.
     thread::sleep(Duration::from_millis(300));
     let states = kernel_states(probe.addr(), device.addr());

@@ -1,7 +1,8 @@
 //! Who is let in.
 //!
 //! Every accept in flight holds a reserved slot, so a client is never taken from the kernel's queue without a place for it.
-//! At the limit the client is taken and refused: left in the queue it would believe itself served.
+//! At the limit the client is taken and refused: left in the queue it would believe itself served. Only what time mends
+//! leaves it there: a shortage of descriptors or memory, and more clients per second than the configuration allows.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -9,12 +10,15 @@ use std::time::Duration;
 use super::{Shard, index};
 use crate::backend::Listener;
 use crate::cause::{Cause, Refusal};
+use crate::config::Limits;
 use crate::errno::{AcceptNews, Errno};
 use crate::handler::Handler;
 use crate::id::{ConnId, ListenerId};
 use crate::op::{CloseHow, Op, OpKind};
+use crate::sources::Sources;
 use crate::state::Event;
 use crate::time::Instant;
+use crate::token_bucket::TokenBucket;
 
 /// The first pause after descriptors or memory have run out; it doubles up to [`BACK_OFF_MAX`].
 const BACK_OFF_MIN: Duration = Duration::from_millis(10);
@@ -27,8 +31,12 @@ pub(super) struct Doors {
     list: Vec<Door>,
     conns_max: u32,
     accepts_per_door: u32,
-    /// Connections let in and not yet freed, the refused ones not counted.
-    pub(super) admitted: u32,
+    /// Connections let in that have not ended, the refused ones not counted.
+    admitted: u32,
+    sources: Sources,
+    rate: Option<TokenBucket>,
+    /// A listener has no accept in flight because of the rate: when it can have one.
+    throttled_until: Option<Instant>,
     /// Accepts that failed since the last one that brought a client.
     failed_in_a_row: u32,
     /// After a failure that only time mends: when to accept again.
@@ -51,7 +59,8 @@ enum DoorState {
 }
 
 impl Doors {
-    pub(super) fn new(listeners: &[Listener], conns_max: u32, accepts_per_door: u32) -> Self {
+    pub(super) fn new(listeners: &[Listener], conns_max: u32, shards: u16, limits: &Limits) -> Self {
+        let (burst, v4, v6) = (limits.accept_burst, limits.source_prefix_v4, limits.source_prefix_v6);
         let open = |listener: &Listener| Door { listener: listener.id, accepts: 0, state: DoorState::Open };
         let list: Vec<Door> = listeners.iter().map(open).collect();
         let in_order = list.iter().enumerate().all(|(nth, door)| index(door.listener) == nth);
@@ -59,8 +68,11 @@ impl Doors {
         Self {
             list,
             conns_max,
-            accepts_per_door,
+            accepts_per_door: limits.accepts_in_flight,
             admitted: 0,
+            sources: Sources::new(limits.conns_per_source_max, v4, v6),
+            rate: limits.accepts_per_second.map(|rate| TokenBucket::share_of(rate, burst, shards)),
+            throttled_until: None,
             failed_in_a_row: 0,
             retry_at: None,
             back_off: BACK_OFF_MIN,
@@ -73,8 +85,32 @@ impl Doors {
         door.state = DoorState::Closed;
     }
 
-    pub(super) fn retry_at(&self) -> Option<Instant> {
-        self.retry_at
+    pub(super) fn wake_at(&self) -> Option<Instant> {
+        match (self.retry_at, self.throttled_until) {
+            (Some(retry), Some(rate)) => Some(retry.max(rate)),
+            (retry, rate) => retry.or(rate),
+        }
+    }
+
+    /// Counts a client that is let in, or says why it is not.
+    fn enter(&mut self, peer: SocketAddr) -> Result<(), Cause> {
+        if self.admitted >= self.conns_max {
+            return Err(Cause::Refused(Refusal::ConnsMax));
+        }
+        if self.is_draining() {
+            return Err(Cause::Draining);
+        }
+        if !self.sources.enter(peer) {
+            return Err(Cause::Refused(Refusal::SourceMax));
+        }
+        self.admitted += 1;
+        Ok(())
+    }
+
+    /// Forgets a connection that has ended.
+    pub(super) fn leave(&mut self, peer: SocketAddr) {
+        self.sources.leave(peer);
+        self.admitted -= 1;
     }
 
     pub(super) fn is_closed(&self) -> bool {
@@ -82,7 +118,8 @@ impl Doors {
     }
 
     pub(super) fn open_total(&self) -> u64 {
-        self.list.iter().filter(|door| door.state != DoorState::Closed).count() as u64
+        let listeners = self.list.iter().filter(|door| door.state != DoorState::Closed).count();
+        (listeners + self.sources.open()) as u64
     }
 
     fn is_draining(&self) -> bool {
@@ -103,14 +140,13 @@ impl<H: Handler> Shard<H> {
         self.doors.list[index(listener)].accepts -= 1;
         (self.doors.back_off, self.doors.failed_in_a_row) = (BACK_OFF_MIN, 0);
         self.table.stats.accepted += 1;
-        if self.doors.admitted >= self.doors.conns_max {
-            return self.refuse(id, Cause::Refused(Refusal::ConnsMax));
+        if let Some(rate) = &mut self.doors.rate {
+            rate.take(self.table.now);
         }
-        if self.doors.is_draining() {
-            return self.refuse(id, Cause::Draining);
+        match self.doors.enter(peer) {
+            Ok(()) => self.open(id, peer),
+            Err(cause) => self.refuse(id, &cause),
         }
-        self.doors.admitted += 1;
-        self.open(id, peer);
     }
 
     fn open(&mut self, id: ConnId, peer: SocketAddr) {
@@ -127,8 +163,8 @@ impl<H: Handler> Shard<H> {
     }
 
     /// Counts a client that is not let in, and resets it. The handler never hears of it.
-    fn refuse(&mut self, id: ConnId, cause: Cause) {
-        self.table.stats.count_closed(&cause);
+    fn refuse(&mut self, id: ConnId, cause: &Cause) {
+        self.table.stats.count_closed(cause);
         self.release_with(id, CloseHow::Abortive);
     }
 
@@ -158,15 +194,30 @@ impl<H: Handler> Shard<H> {
             return;
         }
         self.doors.retry_at = None;
+        let was_throttled = self.doors.throttled_until.take().is_some();
         for door in 0..self.doors.list.len() {
             self.open_door(door);
         }
+        self.table.stats.accept_throttles +=
+            u64::from(self.doors.throttled_until.is_some() && !was_throttled);
     }
 
     fn open_door(&mut self, door: usize) {
         let accepts_per_door = self.doors.accepts_per_door;
+        // An accept in flight may bring a client at any moment: it needs a token that is there now.
+        let in_flight: u32 = self.doors.list.iter().map(|door| door.accepts).sum();
+        let tokens = self.doors.rate.map_or(u64::MAX, |rate| rate.tokens(self.table.now));
+        let mut tokens = tokens.saturating_sub(u64::from(in_flight));
         let door = &mut self.doors.list[door];
         while door.state == DoorState::Open && door.accepts < accepts_per_door {
+            if tokens == 0 {
+                if door.accepts == 0 {
+                    self.doors.throttled_until =
+                        self.doors.rate.map(|rate| rate.next_at(u64::from(in_flight)));
+                }
+                return;
+            }
+            tokens -= 1;
             // No slot: every one of them is closing. Each that is freed comes back here.
             let Some(conn) = self.table.reserve() else { return };
             door.accepts += 1;

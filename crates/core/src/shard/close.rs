@@ -4,6 +4,8 @@
 //! dead, the slow and the replaced are released at once and abortively, so that nothing of them lingers in the kernel. The
 //! handler is told when the close begins; what still comes is discarded.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 
 use super::Shard;
@@ -18,7 +20,10 @@ use crate::op::{CloseHow, Op, OpKind, RecvEnd};
 use crate::state::{AfterFlush, Event, State, Step};
 
 /// How long the last bytes of a grace period may take to be read, and a recv to end after a send has met the error.
-const LAST_LOOK: std::time::Duration = std::time::Duration::from_millis(10);
+const LAST_LOOK: Duration = Duration::from_millis(10);
+
+/// How long the last word to a peer that is not waited for may take to reach the socket's buffer. It is empty nearly always.
+const LAST_WORD: Duration = Duration::from_millis(100);
 
 /// How a connection is closed, by its cause.
 enum Exit {
@@ -30,13 +35,23 @@ enum Exit {
     Orderly,
     /// Reset.
     Abortive,
+    /// Send the handler's last word, then reset.
+    LastWord,
 }
 
 impl<H: Handler> Shard<H> {
     /// Does what handlers have asked for.
     pub(super) fn obey(&mut self) {
-        while let Some(id) = self.table.close_requests.pop() {
-            self.end(id, Cause::Local);
+        loop {
+            if let Some(id) = self.table.close_requests.pop() {
+                self.end(id, Cause::Local);
+            } else if let Some(request) = self.table.requests.pop_front() {
+                self.ask(request);
+            } else if let Some(order) = self.orders.pop_front() {
+                self.follow(order);
+            } else {
+                return;
+            }
         }
     }
 
@@ -65,25 +80,53 @@ impl<H: Handler> Shard<H> {
 
     /// Tells the handler and begins the close.
     pub(super) fn finish(&mut self, id: ConnId, closed: &Closed, exit: Option<CloseHow>) {
+        self.table.stats.count_closed(&closed.cause);
+        self.table.drop_partial(id);
+        self.table.beats.clear(id.slot());
+        let record = self.table.conns.get(id).expect("the caller has found it");
+        self.doors.leave(record.peer.into());
         let exit = match exit {
             Some(CloseHow::Orderly) => Exit::Orderly,
             Some(CloseHow::Abortive) => Exit::Abortive,
-            None => self.exit_of(id, &closed.cause),
+            None => {
+                let was_quiet = record.unsent == 0;
+                self.last_word(id, closed);
+                self.exit_of(id, &closed.cause, was_quiet)
+            }
         };
-        self.table.stats.count_closed(&closed.cause);
-        self.doors.admitted -= 1;
-        self.table.drop_partial(id);
-        self.table.beats.clear(id.slot());
         match exit {
             Exit::Drain => self.begin_flush(id, AfterFlush::Fin),
             Exit::Flush => self.begin_flush(id, AfterFlush::Release),
+            Exit::LastWord => self.begin_flush(id, AfterFlush::Reset),
             Exit::Orderly => self.release_with(id, CloseHow::Orderly),
             Exit::Abortive => self.release_with(id, CloseHow::Abortive),
         }
         self.tell(id, |handler, conn| handler.closed(conn, closed));
+        self.release_claim(id);
     }
 
-    fn exit_of(&self, id: ConnId, cause: &Cause) -> Exit {
+    /// Lets the handler say something to a peer that may still hear it.
+    fn last_word(&mut self, id: ConnId, closed: &Closed) {
+        let record = self.table.conns.get_mut(id).expect("the caller has found it");
+        match closed.cause {
+            Cause::PeerReset | Cause::PathDead(_) | Cause::Os(_) => {}
+            Cause::PeerClosed
+            | Cause::HeartbeatMissed
+            | Cause::HelloMissed
+            | Cause::FrameStalled
+            | Cause::PeerStuck
+            | Cause::SlowConsumer
+            | Cause::Superseded { .. }
+            | Cause::Protocol(_)
+            | Cause::TooLarge
+            | Cause::Refused(_)
+            | Cause::Draining
+            | Cause::Local => record.state.transition(Event::Ended(Step::LastWord)),
+        }
+        self.tell(id, |handler, conn| handler.closing(conn, closed));
+    }
+
+    fn exit_of(&self, id: ConnId, cause: &Cause, was_quiet: bool) -> Exit {
         let unsent = self.table.conns.get(id).is_some_and(|record| record.unsent > 0);
         match cause {
             Cause::Draining | Cause::Local => Exit::Drain,
@@ -91,23 +134,29 @@ impl<H: Handler> Shard<H> {
             Cause::Protocol(_) | Cause::TooLarge if unsent => Exit::Drain,
             Cause::PeerClosed if unsent => Exit::Flush,
             Cause::PeerClosed | Cause::PeerReset => Exit::Orderly,
+            Cause::PathDead(_) | Cause::Os(_) => Exit::Abortive,
             Cause::Protocol(_)
             | Cause::TooLarge
             | Cause::HeartbeatMissed
             | Cause::HelloMissed
             | Cause::FrameStalled
-            | Cause::PathDead(_)
             | Cause::PeerStuck
             | Cause::SlowConsumer
             | Cause::Superseded { .. }
-            | Cause::Refused(_)
-            | Cause::Os(_) => Exit::Abortive,
+            | Cause::Refused(_) => {
+                if unsent && was_quiet {
+                    Exit::LastWord
+                } else {
+                    Exit::Abortive
+                }
+            }
         }
     }
 
     /// Shuts our sending side; what the device still sends within the grace period is delivered as late.
     pub(super) fn begin_grace(&mut self, id: ConnId, closed: Closed) {
         let until = self.table.now_tick.plus(Ticks::of(self.table.liveness.grace));
+        self.tell(id, |handler, conn| handler.closing(conn, &closed));
         let record = self.table.conns.get_mut(id).expect("the convicted exists");
         record.state.transition(Event::Condemned(Box::new(closed)));
         record.looks = 0;
@@ -117,7 +166,6 @@ impl<H: Handler> Shard<H> {
         if !self.table.in_flight(id, OpKind::Recv) {
             self.table.emit_recv(id);
         }
-        self.tell(id, |handler, conn| handler.grace(conn));
     }
 
     /// The grace period is over; one last look whether something lies unread.
@@ -183,7 +231,11 @@ impl<H: Handler> Shard<H> {
     }
 
     fn begin_flush(&mut self, id: ConnId, then: AfterFlush) {
-        let until = self.table.now_tick.plus(Ticks::of(self.table.liveness.drain_within));
+        let within = match then {
+            AfterFlush::Fin | AfterFlush::Release => self.table.liveness.drain_within,
+            AfterFlush::Reset => LAST_WORD,
+        };
+        let until = self.table.now_tick.plus(Ticks::of(within));
         let record = self.table.conns.get_mut(id).expect("the caller has found it");
         record.state.transition(Event::Ended(Step::Flush { then }));
         self.table.stalls.set(id.slot(), until);
@@ -199,6 +251,7 @@ impl<H: Handler> Shard<H> {
         }
         match then {
             AfterFlush::Release => self.release_with(id, CloseHow::Orderly),
+            AfterFlush::Reset => self.release_with(id, CloseHow::Abortive),
             AfterFlush::Fin => {
                 record.state.transition(Event::Ended(Step::Fin));
                 self.table.emit(id, OpKind::Shutdown, Op::Shutdown { conn: id });

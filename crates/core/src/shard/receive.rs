@@ -17,6 +17,8 @@ use crate::state::{Event, State};
 enum Decoding {
     /// All frames that are whole were handed on; `used` bytes are done with, and the next frame needs `needed` in all.
     Partial { used: usize, needed: usize },
+    /// A frame has made the connection claim an identity: what follows it is held back.
+    Held { used: usize },
     /// The connection ended while its frames were handed on, or by them.
     Ended,
 }
@@ -28,6 +30,9 @@ impl<H: Handler> Shard<H> {
         if !record.state.delivers() {
             return; // Closing: what still comes is discarded.
         }
+        if record.is_undecided() {
+            return self.hold_bytes(id, bytes);
+        }
         match record.partial {
             None => self.decode_fresh(id, bytes),
             Some(partial) => self.decode_partial(id, partial, bytes),
@@ -36,7 +41,11 @@ impl<H: Handler> Shard<H> {
 
     /// Decodes where the bytes lie and keeps the rest.
     fn decode_fresh(&mut self, id: ConnId, bytes: &[u8]) {
-        let Decoding::Partial { used, needed } = self.decode(id, bytes, 0) else { return };
+        let (used, needed) = match self.decode(id, bytes, 0) {
+            Decoding::Partial { used, needed } => (used, needed),
+            Decoding::Held { used } if used < bytes.len() => return self.hold_bytes(id, &bytes[used..]),
+            Decoding::Held { .. } | Decoding::Ended => return,
+        };
         let rest = &bytes[used..];
         if rest.is_empty() {
             return;
@@ -63,21 +72,21 @@ impl<H: Handler> Shard<H> {
         let (whole, seen) = self.table.partials.take(partial);
         let decoding = self.decode(id, &whole, seen);
         let used = match decoding {
-            Decoding::Partial { used, .. } => used,
+            Decoding::Partial { used, .. } | Decoding::Held { used } => used,
             Decoding::Ended => whole.len(),
         };
         let left = self.table.partials.put_back(partial, whole, used);
-        let Decoding::Partial { needed, .. } = decoding else {
-            return self.table.drop_partial(id);
-        };
-        if left == 0 {
-            self.table.drop_partial(id);
-        } else {
-            let due = self.frame_due();
-            let front = self.table.partials.get_mut(partial);
-            front.needed = needed;
-            if used > 0 {
-                front.due = due; // Another frame has begun.
+        match decoding {
+            Decoding::Ended => return self.table.drop_partial(id),
+            Decoding::Partial { .. } | Decoding::Held { .. } if left == 0 => self.table.drop_partial(id),
+            Decoding::Held { .. } => self.table.partials.hold(partial),
+            Decoding::Partial { needed, .. } => {
+                let due = self.frame_due();
+                let front = self.table.partials.get_mut(partial);
+                front.needed = needed;
+                if used > 0 {
+                    front.due = due; // Another frame has begun.
+                }
             }
         }
         self.table.reset_stall(id);
@@ -96,10 +105,12 @@ impl<H: Handler> Shard<H> {
                         return Decoding::Ended;
                     }
                     self.frame(id, kind, payload);
-                    if !self.table.conns.get(id).is_some_and(|record| record.state.delivers()) {
-                        return Decoding::Ended;
-                    }
+                    let record = self.table.conns.get(id).filter(|record| record.state.delivers());
+                    let Some(record) = record else { return Decoding::Ended };
                     (used, seen) = (used + length, 0);
+                    if record.is_undecided() {
+                        return Decoding::Held { used };
+                    }
                 }
                 Decoded::Partial { needed } if self.is_too_large(needed) => {
                     self.end(id, Cause::TooLarge);
@@ -147,12 +158,14 @@ impl<H: Handler> Shard<H> {
     }
 
     /// The peer lives: its deadline moves. For a live connection that is one store.
-    fn prove(&mut self, id: ConnId) {
+    pub(super) fn prove(&mut self, id: ConnId) {
         let table = &mut self.table;
         let record = table.conns.get_mut(id).expect("it delivers");
         let due = table.now_tick.plus(record.overdue_after);
         match record.state {
             State::Live => table.beats.touch(id.slot(), due),
+            // It speaks, but has not said who it is: the hello deadline stands.
+            State::Greeting if self.claim_required && !record.is_identified() => {}
             State::Greeting | State::Overdue | State::Suspect(_) => {
                 record.state.transition(Event::Proof);
                 if matches!(record.state, State::Live) {
@@ -166,7 +179,7 @@ impl<H: Handler> Shard<H> {
         }
     }
 
-    fn frame_due(&self) -> Tick {
+    pub(super) fn frame_due(&self) -> Tick {
         self.table.now_tick.plus(Ticks::of(self.table.liveness.frame_within))
     }
 

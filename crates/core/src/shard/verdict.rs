@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use super::Shard;
-use crate::cause::{Cause, Closed, PathDeath};
+use crate::cause::{Cause, Closed, PathDeath, Refusal};
 use crate::config::DeadlineStrategy;
 use crate::deadlines::{Tick, Ticks};
 use crate::errno::{Errno, PeerNews};
@@ -16,7 +16,7 @@ use crate::handler::Handler;
 use crate::id::ConnId;
 use crate::op::{Op, OpKind, RecvEnd, WatchEnd};
 use crate::protocol::Protocol;
-use crate::state::{Accusation, Event, Standing, State, Step};
+use crate::state::{Accusation, Event, Standing, State};
 use crate::time::Instant;
 
 /// How long an acquitted connection waits for the bytes that spoke for it: a few turns of a busy shard.
@@ -77,6 +77,9 @@ impl<H: Handler> Shard<H> {
     fn beat_due(&mut self, id: ConnId) {
         let slot = id.slot();
         let Some(record) = self.table.conns.get(id) else { return };
+        if let Some(until) = self.undecided_until(id) {
+            return self.wait_for_decision(id, until);
+        }
         let due = self.table.beats.get(slot).unwrap_or(record.deadline).near(self.table.now);
         match record.state.standing() {
             Some(Standing::Live) => self.beat_missing(id),
@@ -88,6 +91,17 @@ impl<H: Handler> Shard<H> {
                 self.accuse(id, Cause::HeartbeatMissed, Some(deadline), None);
             }
             None => self.table.beats.clear(slot),
+        }
+    }
+
+    /// What it sends is held back because its claim is undecided: it cannot be blamed for silence.
+    fn wait_for_decision(&mut self, id: ConnId, until: Tick) {
+        if !until.is_due(self.table.now) {
+            self.expect_by(id, until);
+        } else if self.is_amnesty() {
+            self.expect_by(id, Tick::at_or_after(self.amnesty_until));
+        } else {
+            self.end(id, Cause::Refused(Refusal::ClaimUndecided));
         }
     }
 
@@ -160,6 +174,7 @@ impl<H: Handler> Shard<H> {
     }
 
     pub(super) fn recv_ended(&mut self, id: ConnId, end: RecvEnd) {
+        let Some(end) = self.hold_end(id, end) else { return };
         let Some(record) = self.table.conns.get(id) else { return };
         let send_errno = record.send_errno;
         match &record.state {
@@ -345,11 +360,9 @@ impl<H: Handler> Shard<H> {
             State::Live => self.table.beats.get(id.slot()).map(|due| due.minus(record.overdue_after)),
             State::Overdue => Some(record.proved),
             State::Suspect(accusation) if accusation.from != Standing::Greeting => Some(record.proved),
-            State::Suspect(_)
-            | State::Greeting
-            | State::Accepting
-            | State::Grace(_)
-            | State::Closing(Step::Flush { .. } | Step::Fin | Step::Release) => None,
+            State::Suspect(_) | State::Greeting | State::Accepting | State::Grace(_) | State::Closing(_) => {
+                None
+            }
         };
         now.saturating_since(proved.map_or(record.opened_at, |tick| tick.near(now)))
     }

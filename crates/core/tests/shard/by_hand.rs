@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use heartring_core::{
     Closed, Completion, Config, ConnId, DeadlineStrategy, Errno, Instant, Lines, Listener, ListenerId, Op,
-    OpKind, Protocol, RecvEnd, Shard, ShardId, SocketEvidence, WatchEnd,
+    OpKind, Place, Protocol, RecvEnd, Shard, SocketEvidence, WatchEnd,
 };
 
 use crate::recorder::{Recorder, Told};
@@ -32,7 +32,7 @@ impl<P: Protocol + Default> ByHand<P> {
         config.limits.accepts_in_flight = 1;
         change(&mut config);
         let listener = Listener { id: LISTENER, addr: "10.0.0.1:7000".parse().unwrap() };
-        let shard = Shard::new(ShardId(0), &config, strategy, 8, &[listener], Recorder::default()).unwrap();
+        let shard = Shard::new(Place::alone(8, strategy), &config, &[listener], Recorder::default()).unwrap();
         // Not at the clock's origin, so that subtracting does not saturate.
         let mut by_hand = Self { shard, now: Instant::from_nanos(1 << 40), in_flight: Vec::new() };
         by_hand.turn();

@@ -39,7 +39,7 @@ fn close_from_inside(strategy: DeadlineStrategy, name: &'static str) -> (World, 
             peer.start_reading();
         }
         "overdue" => world.run_for(world.liveness.overdue_after + 2 * TICK),
-        "grace" => world.run_for(world.liveness.dead_within + 2 * TICK),
+        "closing" => world.run_for(world.liveness.dead_within + 2 * TICK),
         "late" => {
             world.run_for(world.liveness.dead_within + 2 * TICK);
             peer.send(b"late\nlater\n");
@@ -59,7 +59,7 @@ fn a_handler_may_close_from_every_method() {
             ("received", "local", 2),
             ("writable", "local", 3),
             ("overdue", "local", 2),
-            ("grace", "heartbeat_missed", 3),
+            ("closing", "heartbeat_missed", 3),
             ("late", "heartbeat_missed", 4),
             ("closed", "peer_closed", 1),
         ];

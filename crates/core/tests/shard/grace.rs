@@ -18,7 +18,7 @@ fn late_frames_are_delivered_in_order_whatever_their_cuts() {
         peer.send(b"in ti");
         peer.send_after(Duration::from_millis(1), b"me\n");
         world.run_for(world.liveness.dead_within + SECOND);
-        assert_eq!(world.calls(&peer).last(), Some(&"grace"));
+        assert_eq!(world.calls(&peer).last(), Some(&"closing"));
         peer.send(b"one\ntw");
         peer.send_after(SECOND, b"o\n\nthr");
         peer.send_after(2 * SECOND, b"ee\n");
@@ -55,7 +55,7 @@ fn grace_ends_when_it_is_over() {
         let mut world = World::new(strategy);
         let peer = world.connect_live();
         world.run_for(world.liveness.dead_within + world.liveness.grace + SECOND);
-        let (begun, over) = (world.when(&peer, "grace").unwrap(), world.when(&peer, "closed").unwrap());
+        let (begun, over) = (world.when(&peer, "closing").unwrap(), world.when(&peer, "closed").unwrap());
         let lasted = since(begun, over);
         assert!((world.liveness.grace..=world.liveness.grace + 2 * TICK).contains(&lasted), "{lasted:?}");
         let end = world.end_of(&peer).unwrap();
@@ -91,20 +91,22 @@ fn a_grace_of_zero_closes_at_once() {
 }
 
 #[test]
-fn nothing_is_sent_in_grace() {
+fn a_last_word_is_sent_before_grace_and_nothing_in_it() {
     under_each_strategy(|strategy| {
         let mut world = World::new(strategy);
         let peer = world.connect_live();
-        world.act(|conn, told| {
-            if matches!(told, Told::Grace | Told::Late(_) | Told::Closed(_)) {
+        world.act(|conn, told| match told {
+            Told::Closing => conn.send_copy(b"last word").unwrap(),
+            Told::Late(_) | Told::Closed(_) => {
                 assert_eq!(conn.send_copy(b"too late"), Err(heartring_core::SendError::Closed));
             }
+            Told::Opened | Told::Received(_) | Told::Overdue | Told::Claimed(_) | Told::Writable => {}
         });
         world.run_for(world.liveness.dead_within + SECOND);
         peer.send(b"late\n");
         world.run_for(world.liveness.grace);
-        assert_eq!(peer.received(), b"");
-        assert_eq!(world.calls(&peer), ["opened", "overdue", "grace", "late", "closed"]);
+        assert_eq!(peer.received(), b"last word");
+        assert_eq!(world.calls(&peer), ["opened", "overdue", "closing", "late", "closed"]);
         world.finish();
     });
 }

@@ -103,7 +103,7 @@ fn s3_a_late_beat_is_delivered_in_grace_and_then_the_connection_closes() {
         world.run_for(SECOND);
         peer.close();
         world.run_for(Duration::ZERO);
-        assert_eq!(world.calls(&peer), ["opened", "overdue", "grace", "late", "closed"]);
+        assert_eq!(world.calls(&peer), ["opened", "overdue", "closing", "late", "closed"]);
         let end = world.end_of(&peer).unwrap();
         assert_eq!((end.cause.name(), end.late_bytes), ("heartbeat_missed", 4));
         world.finish();
@@ -118,7 +118,7 @@ fn s4_a_dead_device_is_closed_once_and_nothing_of_it_is_left() {
         let slots_open = world.shard.open_total() - 1;
         peer.vanish();
         world.run_for(world.liveness.dead_within + world.liveness.grace + 2 * TICK);
-        assert_eq!(world.calls(&peer), ["opened", "overdue", "grace", "closed"]);
+        assert_eq!(world.calls(&peer), ["opened", "overdue", "closing", "closed"]);
         assert_eq!(world.cause_of(&peer), "heartbeat_missed");
         assert_eq!(world.backend.ledger().sockets, 0);
         assert_eq!(world.shard.open_total(), slots_open);
@@ -209,7 +209,7 @@ fn a_missing_beat_is_overdue_and_a_late_one_makes_it_live_again() {
         let last_beat_at = world.now();
         assert!(last_beat_at > beat_at);
         world.run_for(world.liveness.dead_within + 2 * TICK);
-        assert!(world.when(&peer, "grace").unwrap() >= last_beat_at + world.liveness.dead_within);
+        assert!(world.when(&peer, "closing").unwrap() >= last_beat_at + world.liveness.dead_within);
         world.finish();
     });
 }

@@ -77,7 +77,7 @@ fn garbage_for_ever_is_convicted() {
             by_hand.examine(conn, UNREAD);
             by_hand.turn();
         }
-        assert_eq!(by_hand.calls(conn), ["opened", "overdue", "grace"]);
+        assert_eq!(by_hand.calls(conn), ["opened", "overdue", "closing"]);
         assert_eq!(by_hand.shard.stats().acquitted, 3);
         by_hand.finish();
     });
@@ -95,7 +95,7 @@ fn a_proof_of_life_gives_back_every_look() {
             by_hand.receive(conn, b"\n");
             by_hand.turn();
             assert!(
-                !by_hand.calls(conn).contains(&"grace"),
+                !by_hand.calls(conn).contains(&"closing"),
                 "round {round}: the machine was late, not the peer"
             );
         }
@@ -118,7 +118,7 @@ fn a_proof_between_the_accusation_and_the_evidence_acquits() {
             silence(&mut by_hand, conn);
             by_hand.examine(conn, EMPTY);
             by_hand.turn();
-            assert_eq!(by_hand.calls(conn), ["opened", "overdue", "overdue", "grace"]);
+            assert_eq!(by_hand.calls(conn), ["opened", "overdue", "overdue", "closing"]);
         }
         by_hand.finish();
     });
@@ -204,7 +204,7 @@ fn a_watch_that_the_kernel_refuses_is_replaced_by_the_sweep() {
         by_hand.pass(14 * SECOND + SECOND / 2);
         assert!(by_hand.has(OpKind::Examine), "{failure:?}");
         by_hand.examine(conn, EMPTY);
-        assert_eq!(by_hand.calls(conn), ["opened", "overdue", "grace"]);
+        assert_eq!(by_hand.calls(conn), ["opened", "overdue", "closing"]);
         by_hand.finish();
     }
 }

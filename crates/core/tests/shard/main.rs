@@ -10,6 +10,7 @@ mod recorder;
 mod world;
 
 mod accepting;
+mod claiming;
 mod closing;
 mod endings;
 mod framing;

@@ -31,7 +31,7 @@ fn negotiated(strategy: DeadlineStrategy, name: &'static str, dead_within: Durat
 fn condemned_after(world: &mut World, peer: &SimPeer) -> Duration {
     let silent_since = world.now();
     world.run_for(300 * SECOND);
-    since(silent_since, world.when(peer, "grace").expect("it is dead"))
+    since(silent_since, world.when(peer, "closing").expect("it is dead"))
 }
 
 fn assert_on_time(took: Duration, dead_within: Duration, what: &str) {
@@ -128,7 +128,12 @@ fn a_negotiation_is_no_proof_of_life() {
         world.act(|conn, told| match told {
             Told::Received(_) => conn.send_copy(&[b'x'; 2_000]).unwrap(),
             Told::Writable => conn.set_dead_within(30 * SECOND).unwrap(),
-            Told::Opened | Told::Overdue | Told::Grace | Told::Late(_) | Told::Closed(_) => {}
+            Told::Opened
+            | Told::Overdue
+            | Told::Claimed(_)
+            | Told::Closing
+            | Told::Late(_)
+            | Told::Closed(_) => {}
         });
         let peer = world.connect();
         peer.stop_reading();

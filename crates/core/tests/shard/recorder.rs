@@ -12,7 +12,8 @@ pub(crate) enum Told {
     Opened,
     Received(Vec<u8>),
     Overdue,
-    Grace,
+    Claimed(u64),
+    Closing,
     Late(Vec<u8>),
     Writable,
     Closed(Box<Closed>),
@@ -24,7 +25,8 @@ impl Told {
             Self::Opened => "opened",
             Self::Received(_) => "received",
             Self::Overdue => "overdue",
-            Self::Grace => "grace",
+            Self::Claimed(_) => "claimed",
+            Self::Closing => "closing",
             Self::Late(_) => "late",
             Self::Writable => "writable",
             Self::Closed(_) => "closed",
@@ -80,7 +82,8 @@ impl<P> Recorder<P> {
             Told::Opened
             | Told::Received(_)
             | Told::Overdue
-            | Told::Grace
+            | Told::Claimed(_)
+            | Told::Closing
             | Told::Late(_)
             | Told::Writable => None,
         })
@@ -117,8 +120,12 @@ impl<P: Protocol + Default> Handler for Recorder<P> {
         self.note(conn, Told::Overdue);
     }
 
-    fn grace(&mut self, conn: &mut Conn<'_>) {
-        self.note(conn, Told::Grace);
+    fn claimed(&mut self, conn: &mut Conn<'_>, epoch: u64) {
+        self.note(conn, Told::Claimed(epoch));
+    }
+
+    fn closing(&mut self, conn: &mut Conn<'_>, _closed: &Closed) {
+        self.note(conn, Told::Closing);
     }
 
     fn late(&mut self, conn: &mut Conn<'_>, frame: &[u8]) {
@@ -130,6 +137,10 @@ impl<P: Protocol + Default> Handler for Recorder<P> {
     }
 
     fn closed(&mut self, conn: &mut Conn<'_>, closed: &Closed) {
+        let announced = |(_, id, told): &(Instant, ConnId, Told)| *id == conn.id() && *told == Told::Closing;
+        assert!(self.log.iter().any(announced), "{}: closed without closing", conn.id());
+        // Kept only where a grace period lies between the two.
+        self.log.pop_if(|entry| announced(entry) && entry.0 == conn.now());
         self.note(conn, Told::Closed(Box::new(*closed)));
     }
 

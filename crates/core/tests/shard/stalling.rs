@@ -34,7 +34,7 @@ fn a_stall_longer_than_three_deadlines_blames_nobody_and_the_dead_are_still_foun
             .iter()
             .enumerate()
             .filter(|(nth, peer)| {
-                *nth != 500 && world.calls(peer).iter().any(|call| *call == "grace" || *call == "closed")
+                *nth != 500 && world.calls(peer).iter().any(|call| *call == "closing" || *call == "closed")
             })
             .count();
         assert_eq!(false_closes, 0);
@@ -58,7 +58,7 @@ fn a_stall_does_not_blame_devices_that_speak_only_when_asked() {
             peer.send(b"pong\n");
         }
         world.run_for(SECOND);
-        let blamed = fleet.iter().filter(|peer| world.calls(peer).contains(&"grace")).count();
+        let blamed = fleet.iter().filter(|peer| world.calls(peer).contains(&"closing")).count();
         assert_eq!(blamed, 0);
         assert!(world.shard.stats().stalls >= 1, "and the stall was counted");
         world.finish();
@@ -116,7 +116,7 @@ fn a_device_that_stays_silent_after_a_stall_is_convicted_one_beat_later() {
         world.run_for(2 * world.liveness.dead_within);
         let back_at = world.now();
         world.run_for(world.liveness.dead_within);
-        let took = since(back_at, world.when(&peer, "grace").unwrap());
+        let took = since(back_at, world.when(&peer, "closing").unwrap());
         assert!(took <= world.liveness.beat_every + SECOND, "{took:?}");
         world.finish();
     });
@@ -132,7 +132,7 @@ fn mass_death(strategy: DeadlineStrategy, verdicts_per_turn_max: u32, turn_takes
     }
     world.turn_takes = turn_takes;
     world.run_for(world.liveness.dead_within + SECOND);
-    let condemned = fleet.iter().filter(|peer| world.calls(peer).contains(&"grace")).count();
+    let condemned = fleet.iter().filter(|peer| world.calls(peer).contains(&"closing")).count();
     assert_eq!(condemned, FLEET, "within a second");
     world.run_for(world.liveness.grace + 2 * SECOND);
     for peer in &fleet {
@@ -193,9 +193,9 @@ fn a_wait_that_returns_early_changes_nothing() {
         world.net.return_early(100);
         peer.send_after(world.liveness.beat_every, b"\n");
         world.run_for(world.liveness.dead_within);
-        assert_eq!(world.calls(&peer).iter().filter(|call| **call == "grace").count(), 0);
+        assert_eq!(world.calls(&peer).iter().filter(|call| **call == "closing").count(), 0);
         world.run_for(world.liveness.dead_within);
-        assert_eq!(world.calls(&peer), ["opened", "overdue", "grace", "closed"]);
+        assert_eq!(world.calls(&peer), ["opened", "overdue", "closing", "closed"]);
         world.finish();
     });
 }

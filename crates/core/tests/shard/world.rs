@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use heartring_core::{
     Backend, BackendConfig, Closed, Config, Conn, ConnId, DeadlineStrategy, Instant, Lines, Liveness, Op,
-    OpKind, Protocol, Shard, ShardId,
+    OpKind, Place, Protocol, Shard,
 };
 use heartring_sim::{SimBackend, SimPeer};
 
@@ -94,7 +94,7 @@ impl<P: Protocol + Default> World<P> {
         options.send_buffer_bytes = send_buffer_bytes;
         let listener = backend.listen("10.0.0.1:7000".parse().unwrap(), &options).unwrap();
         let shard =
-            Shard::new(ShardId(0), &config, strategy, conns_max, &[listener], Recorder::default()).unwrap();
+            Shard::new(Place::alone(conns_max, strategy), &config, &[listener], Recorder::default()).unwrap();
         Self {
             shard,
             net: backend.world(),
@@ -185,7 +185,7 @@ impl<P: Protocol + Default> World<P> {
         }
         let verdicts = self.shard.handler().log[told_before..]
             .iter()
-            .filter(|(_, _, told)| matches!(told, Told::Grace | Told::Closed(_)))
+            .filter(|(_, _, told)| matches!(told, Told::Closing | Told::Closed(_)))
             .count();
         self.verdicts_in_a_turn_max = self.verdicts_in_a_turn_max.max(verdicts);
         busy
