@@ -113,7 +113,7 @@ impl Gateway {
         let conns_max = descriptors::conns_per_shard(&self.config, shards, addrs.len() as u32, choice.home)?;
         let options = self.config.listen_options()?;
         ports::check_free(&addrs)?;
-        let control = Arc::new(Control::default());
+        let control = Arc::new(Control::new(shards, self.config.limits.mailbox_letters_max));
         let handler = Arc::new(handler);
         let hasher = RandomState::new();
         let mut starting =
@@ -307,7 +307,7 @@ fn serve<B: heartring_core::Backend, H: Handler>(
     ready: &Ready,
 ) -> Result<Remains, Error> {
     let listeners: Vec<Listener> = worker::listen(&mut backend, plan)?;
-    control.enlist(backend.waker());
+    control.enlist(plan.shard, &backend.waker());
     let handler = handler(plan.shard);
     // Whoever started the gateway may have given up; then the order to drain is here already.
     let _ = ready.send(listeners.iter().map(|listener| listener.addr).collect());

@@ -38,10 +38,13 @@ mod affinity;
 mod choice;
 mod control;
 mod descriptors;
+mod doorbell;
 mod error;
 mod gateway;
+mod mailbox;
 mod ports;
 mod signals;
+mod sync;
 mod worker;
 
 pub use bytes::Bytes;
