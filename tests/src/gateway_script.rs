@@ -43,7 +43,7 @@ pub struct PingLines;
 impl Protocol for PingLines {
     type State = ();
 
-    fn decode<'a>(&self, state: &mut (), input: &'a [u8], seen: usize) -> Decoded<'a> {
+    fn decode<'a>(&self, state: &'a mut (), input: &'a [u8], seen: usize) -> Decoded<'a> {
         let mut decoded = Lines.decode(state, input, seen);
         if let Decoded::Frame { kind, payload, .. } = &mut decoded {
             match *payload {

@@ -68,6 +68,16 @@ impl Conn<'_> {
         self.table.send(self.id, payload)
     }
 
+    /// Queues a state of which only the newest matters, a game's tick for example: an earlier state that still waits in the
+    /// queue is dropped, counted in [`Stats::states_replaced`]. So a slow peer gets fewer states and not older ones.
+    ///
+    /// # Errors
+    ///
+    /// As [`Conn::send`]; the earlier state stays in the queue then.
+    pub fn send_latest(&mut self, payload: Bytes) -> Result<(), SendError> {
+        self.table.send_latest(self.id, payload)
+    }
+
     /// Queues a copy of `payload`.
     ///
     /// # Errors
@@ -162,6 +172,15 @@ impl Conns<'_> {
     /// As [`Conn::send`]; a connection that no longer exists is [`SendError::Closed`].
     pub fn send(&mut self, to: ConnId, payload: Bytes) -> Result<(), SendError> {
         self.table.send(to, payload)
+    }
+
+    /// Queues a state for one connection, as [`Conn::send_latest`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Conns::send`].
+    pub fn send_latest(&mut self, to: ConnId, payload: Bytes) -> Result<(), SendError> {
+        self.table.send_latest(to, payload)
     }
 
     /// Closes a connection in order, as [`Conn::close`]. One that no longer exists is left alone.

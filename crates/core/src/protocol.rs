@@ -25,8 +25,9 @@ pub trait Protocol {
     ///
     /// `seen` bytes of `input` were there already when the last call for this connection returned
     /// [`Decoded::Partial`]: a decoder that searches need not search them again. The limit on frame size is enforced by
-    /// the caller.
-    fn decode<'a>(&self, state: &mut Self::State, input: &'a [u8], seen: usize) -> Decoded<'a>;
+    /// the caller. A payload lies in `input`, or in `state` where it is not what was sent: unmasked, or assembled from
+    /// several frames.
+    fn decode<'a>(&self, state: &'a mut Self::State, input: &'a [u8], seen: usize) -> Decoded<'a>;
 
     /// What to send to a connection whose beat is overdue; `None` where the protocol has no ping.
     fn ping(&self) -> Option<Bytes> {

@@ -18,8 +18,16 @@ const POOLED_PAYLOADS_MAX: usize = 16;
 /// The pool of one shard.
 #[derive(Debug, Default)]
 pub(crate) struct SendQueues {
-    entries: Vec<VecDeque<Bytes>>,
+    entries: Vec<VecDeque<Waiting>>,
     free: Vec<u32>,
+}
+
+/// A payload that waits.
+#[derive(Debug)]
+struct Waiting {
+    payload: Bytes,
+    /// It gives way to the next of its kind.
+    is_state: bool,
 }
 
 /// The name of a queue in the pool.
@@ -37,16 +45,30 @@ impl SendQueueId {
 }
 
 impl SendQueues {
-    /// Appends to the queue `id`, or to a new one.
-    pub(crate) fn push(&mut self, id: Option<SendQueueId>, payload: Bytes) -> SendQueueId {
+    /// Appends to the queue `id`, or to a new one. A state must have taken its predecessor out before.
+    pub(crate) fn push(&mut self, id: Option<SendQueueId>, payload: Bytes, is_state: bool) -> SendQueueId {
         let id = id.unwrap_or_else(|| {
             SendQueueId::of(self.free.pop().unwrap_or_else(|| {
                 self.entries.push(VecDeque::new());
                 self.entries.len() as u32 - 1
             }))
         });
-        self.entries[id.index()].push_back(payload);
+        self.entries[id.index()].push_back(Waiting { payload, is_state });
         id
+    }
+
+    /// The state that waits in a queue: its place, and its length.
+    pub(crate) fn state(&self, id: SendQueueId) -> Option<(usize, usize)> {
+        let queue = &self.entries[id.index()];
+        let nth = queue.iter().rposition(|waiting| waiting.is_state)?;
+        Some((nth, queue[nth].payload.len()))
+    }
+
+    /// Puts a newer state at the end of a queue, in place of the one that waits as the `nth`.
+    pub(crate) fn replace_state(&mut self, id: SendQueueId, nth: usize, payload: Bytes) {
+        let queue = &mut self.entries[id.index()];
+        queue.remove(nth);
+        queue.push_back(Waiting { payload, is_state: true });
     }
 
     /// Takes the next payload to send, several small ones as one. Returns whether more wait behind it; if not, the queue is
@@ -54,7 +76,7 @@ impl SendQueues {
     pub(crate) fn pop(&mut self, id: SendQueueId) -> (Bytes, bool) {
         let queue = &mut self.entries[id.index()];
         let first = queue.pop_front().expect("a queue exists only while something waits");
-        let payload = gather(first, queue);
+        let payload = gather(first.payload, queue);
         let more = !queue.is_empty();
         if !more {
             self.release(id);
@@ -78,8 +100,10 @@ impl SendQueues {
     }
 }
 
-fn gather(first: Bytes, queue: &mut VecDeque<Bytes>) -> Bytes {
-    let fits = |total: usize, next: Option<&Bytes>| next.is_some_and(|b| total + b.len() <= GATHER_BYTES_MAX);
+fn gather(first: Bytes, queue: &mut VecDeque<Waiting>) -> Bytes {
+    let fits = |total: usize, next: Option<&Waiting>| {
+        next.is_some_and(|next| total + next.payload.len() <= GATHER_BYTES_MAX)
+    };
     if !fits(first.len(), queue.front()) {
         return first;
     }
@@ -88,7 +112,7 @@ fn gather(first: Bytes, queue: &mut VecDeque<Bytes>) -> Bytes {
     while fits(together.len(), queue.front())
         && let Some(next) = queue.pop_front()
     {
-        together.extend_from_slice(&next);
+        together.extend_from_slice(&next.payload);
     }
     together.freeze()
 }
@@ -100,11 +124,11 @@ mod tests {
     #[test]
     fn small_payloads_leave_together_and_large_ones_alone() {
         let mut queues = SendQueues::default();
-        let id = queues.push(None, Bytes::from_static(b"ab"));
-        queues.push(Some(id), Bytes::from_static(b"cd"));
+        let id = queues.push(None, Bytes::from_static(b"ab"), false);
+        queues.push(Some(id), Bytes::from_static(b"cd"), false);
         let large = Bytes::from(vec![b'x'; 2 * GATHER_BYTES_MAX]);
-        queues.push(Some(id), large.clone());
-        queues.push(Some(id), Bytes::from_static(b"ef"));
+        queues.push(Some(id), large.clone(), false);
+        queues.push(Some(id), Bytes::from_static(b"ef"), false);
         assert_eq!(queues.pop(id), (Bytes::from_static(b"abcd"), true));
         let (alone, more) = queues.pop(id);
         assert_eq!((alone.as_ptr(), more), (large.as_ptr(), true), "not copied");

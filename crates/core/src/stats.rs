@@ -22,6 +22,8 @@ pub struct Stats {
     pub grants: u64,
     /// Payloads for connections or identities that were no longer there, or that did not take them.
     pub undelivered: u64,
+    /// States of [`Conn::send_latest`](crate::Conn::send_latest) that gave way to newer ones unsent.
+    pub states_replaced: u64,
     /// Letters that came from other shards and from outside.
     pub letters: u64,
     /// Times that clients were left waiting in the kernel's queue because of `accepts_per_second`.
@@ -97,6 +99,7 @@ impl Stats {
             (&mut self.claims, other.claims),
             (&mut self.grants, other.grants),
             (&mut self.undelivered, other.undelivered),
+            (&mut self.states_replaced, other.states_replaced),
             (&mut self.letters, other.letters),
             (&mut self.frames, other.frames),
             (&mut self.beats, other.beats),

@@ -216,21 +216,42 @@ impl Table {
 
     /// Takes a payload from the handler.
     pub(crate) fn send(&mut self, id: ConnId, payload: Bytes) -> Result<(), SendError> {
+        self.enqueue(id, payload, false)
+    }
+
+    /// Takes a state from the handler: an earlier one that still waits is dropped.
+    pub(crate) fn send_latest(&mut self, id: ConnId, payload: Bytes) -> Result<(), SendError> {
+        let waiting = self.conns.get(id).and_then(|record| record.queue);
+        if let Some(queue) = waiting
+            && let Some((nth, bytes)) = self.queues.state(queue)
+        {
+            let record = self.conns.get_mut(id).expect("it has a queue");
+            if !record.takes_payloads() {
+                return Err(SendError::Closed);
+            }
+            let unsent = record.unsent - bytes as u32;
+            check_room(unsent, &payload, self.limits.send_queue_bytes_max)?;
+            record.unsent = unsent + payload.len() as u32;
+            self.stats.states_replaced += 1;
+            self.queues.replace_state(queue, nth, payload);
+            return Ok(());
+        }
+        self.enqueue(id, payload, true)
+    }
+
+    fn enqueue(&mut self, id: ConnId, payload: Bytes, is_state: bool) -> Result<(), SendError> {
         let record = self.conns.get_mut(id).ok_or(SendError::Closed)?;
-        if !record.state.sends() || record.send_errno.is_some() {
+        if !record.takes_payloads() {
             return Err(SendError::Closed);
         }
-        let max = self.limits.send_queue_bytes_max;
-        if payload.len() > (max - record.unsent) as usize {
-            return Err(SendError::Full { queued: record.unsent, more: payload.len(), max });
-        }
+        check_room(record.unsent, &payload, self.limits.send_queue_bytes_max)?;
         if payload.is_empty() {
             return Ok(());
         }
         record.unsent += payload.len() as u32;
         record.congested |= record.unsent > self.limits.send_queue_high;
         if record.ops.contains(OpKind::Send) {
-            record.queue = Some(self.queues.push(record.queue, payload));
+            record.queue = Some(self.queues.push(record.queue, payload, is_state));
         } else {
             self.emit_send(id, payload, false);
         }
@@ -394,6 +415,10 @@ impl Table {
 }
 
 impl Record {
+    const fn takes_payloads(&self) -> bool {
+        self.state.sends() && self.send_errno.is_none()
+    }
+
     /// Whether its claim is undecided: what the peer sends is held back.
     pub(crate) fn is_undecided(&self) -> bool {
         self.claim.as_ref().is_some_and(|claim| claim.due().is_some())
@@ -414,6 +439,13 @@ impl Record {
     fn stalls_by_sends_only(&self) -> bool {
         self.partial.is_none() && self.stalls_by_frames_and_sends()
     }
+}
+
+fn check_room(queued: u32, payload: &Bytes, max: u32) -> Result<(), SendError> {
+    if payload.len() > (max - queued) as usize {
+        return Err(SendError::Full { queued, more: payload.len(), max });
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -27,7 +27,7 @@ impl LengthPrefixed {
 impl Protocol for LengthPrefixed {
     type State = ();
 
-    fn decode<'a>(&self, _state: &mut (), input: &'a [u8], _seen: usize) -> Decoded<'a> {
+    fn decode<'a>(&self, _state: &'a mut (), input: &'a [u8], _seen: usize) -> Decoded<'a> {
         let Some((header, rest)) = input.split_first_chunk::<HEADER>() else {
             return Decoded::Partial { needed: HEADER };
         };

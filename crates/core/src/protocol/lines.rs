@@ -9,7 +9,7 @@ pub struct Lines;
 impl Protocol for Lines {
     type State = ();
 
-    fn decode<'a>(&self, _state: &mut (), input: &'a [u8], seen: usize) -> Decoded<'a> {
+    fn decode<'a>(&self, _state: &'a mut (), input: &'a [u8], seen: usize) -> Decoded<'a> {
         let Some(offset) = input[seen..].iter().position(|&byte| byte == b'\n') else {
             return Decoded::Partial { needed: input.len() + 1 };
         };

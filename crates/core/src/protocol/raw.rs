@@ -11,7 +11,7 @@ impl Protocol for Raw {
 
     const FRAMED: bool = false;
 
-    fn decode<'a>(&self, _state: &mut (), input: &'a [u8], _seen: usize) -> Decoded<'a> {
+    fn decode<'a>(&self, _state: &'a mut (), input: &'a [u8], _seen: usize) -> Decoded<'a> {
         Decoded::Frame { kind: FrameKind::Data, payload: input, used: input.len() }
     }
 }

@@ -94,13 +94,27 @@ impl<H: Handler> Shard<H> {
 
     /// Hands on every whole frame at the front of `input`.
     fn decode(&mut self, id: ConnId, input: &[u8], seen: usize) -> Decoding {
+        // Taken out, because a payload may lie in it while the handler works.
+        let slot = id.slot() as usize;
+        let mut state = std::mem::take(&mut self.protocol_states[slot]);
+        let decoding = self.decode_with(&mut state, id, input, seen);
+        self.protocol_states[slot] = state;
+        decoding
+    }
+
+    fn decode_with(
+        &mut self,
+        state: &mut <H::Protocol as Protocol>::State,
+        id: ConnId,
+        input: &[u8],
+        seen: usize,
+    ) -> Decoding {
         let (mut used, mut seen) = (0, seen);
         while used < input.len() {
-            let state = &mut self.protocol_states[id.slot() as usize];
             match self.protocol.decode(state, &input[used..], seen) {
                 Decoded::Frame { kind, payload, used: length } => {
                     assert!(length > 0, "a decoder that uses nothing would never end");
-                    if H::Protocol::FRAMED && self.is_too_large(length) {
+                    if H::Protocol::FRAMED && self.is_too_large(length.max(payload.len())) {
                         self.end(id, Cause::TooLarge);
                         return Decoding::Ended;
                     }

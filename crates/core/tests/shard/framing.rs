@@ -181,7 +181,7 @@ struct Semicolons;
 impl Protocol for Semicolons {
     type State = ();
 
-    fn decode<'a>(&self, _state: &mut (), input: &'a [u8], seen: usize) -> Decoded<'a> {
+    fn decode<'a>(&self, _state: &'a mut (), input: &'a [u8], seen: usize) -> Decoded<'a> {
         if input.len() < 4 {
             return Decoded::Partial { needed: 4 };
         }

@@ -17,7 +17,7 @@ pub(crate) struct Pinging(Lines);
 impl Protocol for Pinging {
     type State = ();
 
-    fn decode<'a>(&self, state: &mut (), input: &'a [u8], seen: usize) -> Decoded<'a> {
+    fn decode<'a>(&self, state: &'a mut (), input: &'a [u8], seen: usize) -> Decoded<'a> {
         match self.0.decode(state, input, seen) {
             Decoded::Frame { payload: b"ping", used, .. } => {
                 Decoded::Frame { kind: FrameKind::Ping, payload: b"ping", used }
