@@ -39,6 +39,12 @@ pub trait Protocol {
         let _ = ping;
         None
     }
+
+    /// The answer to a [`FrameKind::Goodbye`].
+    fn goodbye(&self, goodbye: &[u8]) -> Option<Bytes> {
+        let _ = goodbye;
+        None
+    }
 }
 
 /// What a decoder found at the front of its input.
@@ -63,7 +69,7 @@ pub enum Decoded<'a> {
     Invalid(&'static str),
 }
 
-/// What a frame is for. All kinds prove life.
+/// What a frame is for. Every kind proves life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FrameKind {
     /// For the handler.
@@ -74,4 +80,7 @@ pub enum FrameKind {
     Ping,
     /// The answer to our ping.
     Pong,
+    /// The peer ends the conversation in the protocol's own words. It is answered by [`Protocol::goodbye`] and not handed
+    /// on; the connection ends as [`Cause::PeerClosed`](crate::Cause::PeerClosed).
+    Goodbye,
 }

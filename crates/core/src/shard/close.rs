@@ -130,6 +130,8 @@ impl<H: Handler> Shard<H> {
         let unsent = self.table.conns.get(id).is_some_and(|record| record.unsent > 0);
         match cause {
             Cause::Draining | Cause::Local => Exit::Drain,
+            // A goodbye in the protocol's words: the peer's FIN is still to come.
+            Cause::PeerClosed if self.table.in_flight(id, OpKind::Recv) => Exit::Drain,
             // What the handler has said about it still reaches the peer; without that there is nothing to wait for.
             Cause::Protocol(_) | Cause::TooLarge if unsent => Exit::Drain,
             Cause::PeerClosed if unsent => Exit::Flush,

@@ -147,7 +147,7 @@ impl<H: Handler> Shard<H> {
     fn frame(&mut self, id: ConnId, kind: FrameKind, payload: &[u8]) {
         self.prove(id);
         self.table.stats.frames += 1;
-        if kind != FrameKind::Data {
+        if matches!(kind, FrameKind::Beat | FrameKind::Ping | FrameKind::Pong) {
             self.table.stats.beats += 1;
         }
         let record = self.table.conns.get_mut(id).expect("it delivers");
@@ -166,6 +166,12 @@ impl<H: Handler> Shard<H> {
                     }
                 }
                 FrameKind::Beat | FrameKind::Pong => {}
+                FrameKind::Goodbye => {
+                    if let Some(goodbye) = self.protocol.goodbye(payload) {
+                        let _ = self.table.send(id, goodbye); // If the queue is full, the FIN says it as well.
+                    }
+                    self.end(id, Cause::PeerClosed);
+                }
             }
         }
         self.obey();
