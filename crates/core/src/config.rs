@@ -1,5 +1,6 @@
 //! Everything a gateway can be told, with the reason for each default.
 
+use std::str::FromStr;
 use std::time::Duration;
 
 use crate::config_error::ConfigError;
@@ -58,6 +59,20 @@ pub enum BackendChoice {
     Uring,
     /// epoll.
     Epoll,
+}
+
+impl FromStr for BackendChoice {
+    type Err = ConfigError;
+
+    /// Reads `auto`, `uring` or `epoll`.
+    fn from_str(name: &str) -> Result<Self, ConfigError> {
+        match name {
+            "auto" => Ok(Self::Auto),
+            "uring" => Ok(Self::Uring),
+            "epoll" => Ok(Self::Epoll),
+            other => Err(ConfigError::new(format!("{other:?} is no backend; there are auto, uring and epoll"))),
+        }
+    }
 }
 
 /// Who keeps the heartbeat deadlines.
