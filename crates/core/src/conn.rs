@@ -11,7 +11,7 @@ use crate::id::{ConnAt, ConnId, ShardId};
 use crate::identity::{ClaimError, Identity};
 use crate::mail::{PostError, Request};
 use crate::peer::Peer;
-use crate::state::State;
+use crate::state::{Standing, State};
 use crate::stats::Stats;
 use crate::table::{SendError, Table};
 use crate::time::Instant;
@@ -85,6 +85,15 @@ impl Conn<'_> {
     /// As [`Conn::send`].
     pub fn send_copy(&mut self, payload: &[u8]) -> Result<(), SendError> {
         self.send(Bytes::copy_from_slice(payload))
+    }
+
+    /// Whether a beat is missing: since [`Handler::overdue`](crate::Handler::overdue), and until the next proof of life.
+    pub fn is_overdue(&self) -> bool {
+        self.table.conns.get(self.id).is_some_and(|record| match &record.state {
+            State::Overdue | State::Grace(_) => true,
+            State::Suspect(accusation) => accusation.from == Standing::Overdue,
+            State::Accepting | State::Greeting | State::Live | State::Closing(_) => false,
+        })
     }
 
     /// Bytes queued and not yet taken by the socket.
