@@ -127,6 +127,11 @@ impl GatewayProbe {
         self.orders.push(payload.into());
     }
 
+    /// Lets the shards that `hold` made stand still go on; from now on `hold` does nothing.
+    pub fn release(&self) {
+        self.orders.gate.open();
+    }
+
     /// Waits for an event of `peer`.
     pub fn wait(&self, peer: SocketAddr, what: &str, is_it: impl Fn(&Event) -> bool) -> Entry {
         self.wait_within(PATIENCE, peer, what, is_it)
@@ -180,13 +185,14 @@ impl GatewayProbe {
     /// If one of it does not hold.
     pub fn finish(mut self) -> Summary {
         let running = self.running.take().expect("finish is called once");
+        self.release();
         running.stop();
         let summary = running.join().expect("no shard fails");
         assert_eq!(summary.ledger_open, 0, "something is still open");
         assert_eq!(summary.stats.early, 0, "a verdict came before its deadline");
         let lives = lives(&self.log.entries());
-        for (conn, events) in &lives {
-            assert_eq!(events.first(), Some(&Event::Opened), "{conn} begins with {events:?}");
+        for ((peer, conn), events) in &lives {
+            assert_eq!(events.first(), Some(&Event::Opened), "{conn} of {peer} begins with {events:?}");
             let ends = events.iter().filter(|event| matches!(event, Event::Closed(_))).count();
             assert!(ends == 1, "{conn} was closed {ends} times: {events:?}");
             assert!(
@@ -212,6 +218,7 @@ impl GatewayProbe {
 
 impl Drop for GatewayProbe {
     fn drop(&mut self) {
+        self.release(); // A shard that stands still would not stop.
         let unfinished = self.running.is_some() && !std::thread::panicking();
         assert!(!unfinished, "the test forgot GatewayProbe::finish");
     }
@@ -229,10 +236,11 @@ fn closed_of(entry: &Entry) -> Option<Closed> {
     if let Event::Closed(closed) = entry.event { Some(closed) } else { None }
 }
 
-fn lives(entries: &[Entry]) -> BTreeMap<ConnId, Vec<Event>> {
-    let mut lives: BTreeMap<ConnId, Vec<Event>> = BTreeMap::new();
+/// By peer and connection: shards number their connections each for themselves.
+fn lives(entries: &[Entry]) -> BTreeMap<(SocketAddr, ConnId), Vec<Event>> {
+    let mut lives: BTreeMap<(SocketAddr, ConnId), Vec<Event>> = BTreeMap::new();
     for entry in entries {
-        lives.entry(entry.conn).or_default().push(entry.event.clone());
+        lives.entry((entry.peer, entry.conn)).or_default().push(entry.event.clone());
     }
     lives
 }

@@ -1,8 +1,8 @@
 //! The handler of a gateway under test: it notes everything and does what its devices and the test tell it.
 //!
 //! A device's frame may be an instruction: `echo TEXT` answers with a frame of TEXT; `flood` sends for ever, as much as the
-//! queue takes; `dead MILLISECONDS` negotiates a deadline; `block MILLISECONDS` keeps the shard's thread away; `close` closes.
-//! Any other frame is only noted.
+//! queue takes; `dead MILLISECONDS` negotiates a deadline; `block MILLISECONDS` keeps the shard's thread away, and `hold` does
+//! so until the test releases it; `close` closes. Any other frame is only noted.
 
 use std::collections::BTreeSet;
 use std::marker::PhantomData;
@@ -13,6 +13,7 @@ use heartring::{
     Bytes, Closed, Conn, ConnId, Conns, Decoded, FrameKind, Handler, LengthPrefixed, Lines, Protocol,
 };
 
+use crate::gate::Gate;
 use crate::gateway_log::{Event, Log};
 
 /// Bytes of one payload of a flood.
@@ -70,17 +71,22 @@ impl Framing for PingLines {
     }
 }
 
-/// Payloads that the test wants sent, each to every connection. They leave at the next tick.
+/// What the test wants done.
 #[derive(Debug, Default)]
-pub(crate) struct Orders(Mutex<Vec<Bytes>>);
+pub(crate) struct Orders {
+    /// To be sent, each to every connection, at the next tick.
+    payloads: Mutex<Vec<Bytes>>,
+    /// Where `hold` stands still.
+    pub(crate) gate: Gate,
+}
 
 impl Orders {
     pub(crate) fn push(&self, payload: Bytes) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(payload);
+        self.payloads.lock().unwrap_or_else(PoisonError::into_inner).push(payload);
     }
 
     fn take(&self) -> Vec<Bytes> {
-        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut *self.payloads.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -116,6 +122,7 @@ impl<P: Framing> Script<P> {
             }
             "dead" => conn.set_dead_within(millis()).expect("a deadline within the bounds"),
             "block" => std::thread::sleep(millis()),
+            "hold" => self.orders.gate.pass(),
             "close" => conn.close(),
             _ => {}
         }

@@ -6,11 +6,17 @@
 //! The scenario tests start a whole gateway as a [`GatewayProbe`], play its [`Device`]s, and, where the network itself has to
 //! fail, put a [`Wire`] between the two.
 
+mod cpu_time;
 mod device;
+mod dice;
+mod gate;
+mod gateway_child;
 mod gateway_log;
 mod gateway_probe;
 mod gateway_script;
+mod kernel_table;
 mod namespace;
+mod own_network;
 #[allow(unsafe_code)] // namespaces and seccomp
 mod privileged_unsafe;
 mod requirement;
@@ -21,12 +27,19 @@ mod rig_patience;
 mod rig_run;
 mod rig_sim;
 mod rig_tcp;
+#[allow(unsafe_code)] // TCP_REPAIR
+mod vanish_unsafe;
 
+pub use cpu_time::cpu_time;
 pub use device::{Device, Fleet, kernel_forgets, kernel_states};
+pub use dice::Dice;
+pub use gateway_child::{ChildStats, GatewayChild};
 pub use gateway_log::{Entry, Event, Log};
 pub use gateway_probe::{GatewayProbe, On};
 pub use gateway_script::{Framing, PingLines};
+pub use kernel_table::{TcpState, accept_queues, client_sockets, eventually, gateway_sockets, gateway_states, network_counter};
 pub use namespace::{FAR, NEAR, Wire};
+pub use own_network::{add_address, in_own_network};
 pub use privileged_unsafe::forbid_io_uring;
 pub use requirement::skip;
 pub use rig::{End, Peer, Rig};
@@ -36,3 +49,4 @@ pub use rig_patience::Patience;
 pub use rig_run::{Run, on, pattern};
 pub use rig_sim::{SimRig, SimRigPeer};
 pub use rig_tcp::{Epoll, Kind, TcpPeer, TcpRig, Uring, UringPlain};
+pub use vanish_unsafe::vanish;

@@ -228,12 +228,13 @@ fn monotonic() -> Instant {
 ///
 /// A new descriptor gets the lowest free number, so that number is the limit. The highest one in use would be wrong: an
 /// inherited descriptor may stand far above the others, even above the hard limit.
-fn forbid_descriptors() {
+pub(crate) fn forbid_descriptors() {
     let lowest_free = File::open("/proc/self/fd").expect("/proc is mounted").as_raw_fd();
     limit_descriptors(Some(lowest_free.unsigned_abs().into()));
 }
 
-fn limit_descriptors(current: Option<u64>) {
+/// Moves the soft limit.
+pub(crate) fn limit_descriptors(current: Option<u64>) {
     let maximum = getrlimit(Resource::Nofile).maximum;
     setrlimit(Resource::Nofile, Rlimit { current, maximum }).expect("a soft limit can be moved");
 }

@@ -2,8 +2,27 @@
 
 use heartring_core::{BackendChoice, Config, DeadlineStrategy};
 
+use crate::Error;
 use crate::descriptors::Home;
-use crate::{Backend, Error};
+
+/// The backends that a gateway can run on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Backend {
+    /// io_uring: one ring per shard.
+    Uring,
+    /// epoll: one instance per shard.
+    Epoll,
+}
+
+impl Backend {
+    /// The name in flags and reports: `uring` or `epoll`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Uring => "uring",
+            Self::Epoll => "epoll",
+        }
+    }
+}
 
 /// A backend that can be used here.
 #[derive(Clone, Debug)]
@@ -42,16 +61,33 @@ impl Choice {
 
 #[cfg(feature = "uring")]
 fn uring(config: &Config) -> Result<Choice, String> {
+    let features = probe_uring(config).map_err(|refusal| refusal.to_string())?;
+    let home = features.descriptors.into();
+    Ok(Choice { backend: Backend::Uring, reason: features.to_string(), home })
+}
+
+/// What io_uring offers a gateway with this configuration here. It opens a small ring and closes it again.
+///
+/// # Errors
+///
+/// Why it cannot be used, with a remedy.
+#[cfg(feature = "uring")]
+pub fn probe_uring(config: &Config) -> Result<heartring_uring::Features, heartring_uring::Refusal> {
     use heartring_core::BackendConfig;
 
     // One slot: how many there can be is reckoned later, from what the probe finds.
     let probed = BackendConfig { slots: 1, batch_within: config.batch_within, ..BackendConfig::default() };
-    let features = heartring_uring::probe(&probed).map_err(|refusal| refusal.to_string())?;
-    let home = match features.descriptors {
-        heartring_uring::Descriptors::Direct => Home::Ring,
-        heartring_uring::Descriptors::Plain => Home::Process,
-    };
-    Ok(Choice { backend: Backend::Uring, reason: features.to_string(), home })
+    heartring_uring::probe(&probed)
+}
+
+#[cfg(feature = "uring")]
+impl From<heartring_uring::Descriptors> for Home {
+    fn from(descriptors: heartring_uring::Descriptors) -> Self {
+        match descriptors {
+            heartring_uring::Descriptors::Direct => Self::Ring,
+            heartring_uring::Descriptors::Plain => Self::Process,
+        }
+    }
 }
 
 #[cfg(not(feature = "uring"))]

@@ -8,12 +8,15 @@ use crate::Error;
 /// Descriptors left for the program itself: files, logs, databases, and the shards' own (rings, wake-ups).
 const RESERVE: u64 = 64;
 
+/// Descriptors of a listener: its own, and the one by which it is watched.
+const PER_LISTENER: u64 = 2;
+
 /// Descriptors that a shard needs beside its listeners and connections: epoll or ring, and the wake-up.
 const PER_SHARD: u64 = 4;
 
 /// Where connections live, which decides what bounds them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Home {
+pub enum Home {
     /// In the table of the process, shared by all shards.
     Process,
     /// In each ring's own table.
@@ -28,10 +31,24 @@ pub(crate) fn conns_per_shard(
     listeners: u32,
     home: Home,
 ) -> Result<u32, Error> {
-    let limit = raise_soft_limit();
+    conns_per_shard_within(raise_soft_limit(), config, shards, listeners, home)
+}
+
+/// Connections that each of `shards` shards with `listeners` listeners takes, if RLIMIT_NOFILE is `limit`.
+///
+/// # Errors
+///
+/// Why the configuration does not fit, and what to change.
+pub fn conns_per_shard_within(
+    limit: u64,
+    config: &Config,
+    shards: u16,
+    listeners: u32,
+    home: Home,
+) -> Result<u32, Error> {
     let accepts = u64::from(config.limits.accepts_in_flight) * u64::from(listeners);
     let shards = u64::from(shards);
-    let own = open_now() + RESERVE + shards * (PER_SHARD + u64::from(listeners));
+    let own = open_now() + RESERVE + shards * (PER_SHARD + PER_LISTENER * u64::from(listeners));
     if own >= limit {
         return Err(Error::Descriptors(format!(
             "{shards} shards need {own} descriptors before the first connection, and RLIMIT_NOFILE is {limit}: take fewer shards, or raise it (ulimit -n)"

@@ -19,20 +19,25 @@ impl Doorbell {
 
     /// The receiver is about to sleep. It must look for letters once more after this, and not sleep if there are any.
     pub(crate) fn lie_down(&self) {
-        self.asleep.store(true, Ordering::Relaxed);
+        // Release: who reads that it sleeps also finds how to wake it.
+        self.asleep.store(true, Ordering::Release);
         // The word is out before the look.
         fence(Ordering::SeqCst);
     }
 
-    /// The receiver is awake.
+    /// The receiver is awake. It may say so with every completion: a word that stands already is not written again.
     pub(crate) fn get_up(&self) {
-        self.asleep.store(false, Ordering::Relaxed);
+        if self.asleep.load(Ordering::Relaxed) {
+            self.asleep.store(false, Ordering::Relaxed);
+        }
     }
 
     /// Whether the sender of a letter that has just been put in must wake the receiver. Of several senders one is told so.
     pub(crate) fn must_ring(&self) -> bool {
         // The letter is in before the look.
         fence(Ordering::SeqCst);
-        self.asleep.load(Ordering::Relaxed) && self.asleep.swap(false, Ordering::Relaxed)
+        // Exchanged only if it sleeps: to write that it is awake over a word that says so would be one more word out of nowhere.
+        self.asleep.load(Ordering::Relaxed)
+            && self.asleep.compare_exchange(true, false, Ordering::Acquire, Ordering::Relaxed).is_ok()
     }
 }

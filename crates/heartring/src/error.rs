@@ -59,6 +59,9 @@ pub enum Error {
     /// A handler or the library panicked; the other shards were stopped in order.
     #[error("shard {0} panicked; the other shards were stopped in order")]
     Panicked(u16),
+    /// The watchdog's thread could not be started.
+    #[error("cannot start the watchdog: {0}")]
+    Watchdog(io::Error),
     /// The signal handlers could not be installed.
     #[error("cannot handle SIGINT and SIGTERM: {0}")]
     Signals(io::Error),

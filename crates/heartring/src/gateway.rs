@@ -1,51 +1,41 @@
 //! The gateway: shards on their threads, from the first listener to the last close.
 
+use std::fmt;
 use std::hash::RandomState;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 
-use heartring_core::{Config, DeadlineStrategy, Handler, ListenOptions, Listener, ShardId, Stats};
+use heartring_core::{
+    Config, DeadlineStrategy, Directory, Handler, ListenOptions, Listener, Partition, ShardId, Stats,
+};
 
-use crate::choice::Choice;
+use crate::choice::{Backend, Choice};
 use crate::control::{Control, StopsOthers};
-use crate::worker::{self, Plan, Remains};
-use crate::{Error, affinity, descriptors, ports, signals};
-
-/// The backends that a gateway can run on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Backend {
-    /// io_uring: one ring per shard.
-    Uring,
-    /// epoll: one instance per shard.
-    Epoll,
-}
-
-impl Backend {
-    /// The name in flags and reports: `uring` or `epoll`.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Uring => "uring",
-            Self::Epoll => "epoll",
-        }
-    }
-}
+use crate::handle::Handle;
+use crate::health::Health;
+use crate::worker::{self, MakeDirectory, Plan, Remains};
+use crate::{Error, affinity, descriptors, ports, signals, watchdog};
 
 /// A gateway that has not started.
-#[derive(Clone, Debug)]
 pub struct Gateway {
     config: Config,
     addrs: Vec<String>,
+    /// `None`: the one in the process.
+    directory: Option<MakeDirectory>,
+    handle: Handle,
 }
 
 /// A gateway at work. Dropping it stops it in order.
 pub struct Running {
     control: Arc<Control>,
+    handle: Handle,
     shards: Vec<JoinHandle<Result<Remains, Error>>>,
     addrs: Vec<SocketAddr>,
     choice: Choice,
     strategy: DeadlineStrategy,
     conns_max: u32,
+    watchdog: Option<watchdog::Watchdog>,
 }
 
 /// What a gateway leaves when it has stopped.
@@ -65,8 +55,8 @@ pub struct Summary {
 
 impl Gateway {
     /// A gateway with this configuration.
-    pub const fn new(config: Config) -> Self {
-        Self { config, addrs: Vec::new() }
+    pub fn new(config: Config) -> Self {
+        Self { config, addrs: Vec::new(), directory: None, handle: Handle::default() }
     }
 
     /// Adds an address to listen on, for example `0.0.0.0:7000`, `[::1]:7000` or, for a port that the kernel chooses,
@@ -75,6 +65,24 @@ impl Gateway {
     pub fn listen(mut self, addr: impl Into<String>) -> Self {
         self.addrs.push(addr.into());
         self
+    }
+
+    /// Puts another directory in the place of the one in the process, which is a [`Partition`] for each shard: one that
+    /// several machines share, for example. `make` makes the partition of a shard out of so many, on the shard's own thread. A
+    /// directory that answers later does so through [`Handle::order`].
+    #[must_use]
+    pub fn directory(
+        mut self,
+        make: impl Fn(ShardId, u16) -> Box<dyn Directory> + Send + Sync + 'static,
+    ) -> Self {
+        self.directory = Some(Arc::new(make));
+        self
+    }
+
+    /// The way in for code outside the shards. It can be had before the start, so that handlers and a directory may hold one;
+    /// until then it says that the gateway does not run.
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
     }
 
     /// Starts, serves until SIGINT or SIGTERM, and stops in order. `handler` makes the handler of each shard, on the
@@ -113,16 +121,29 @@ impl Gateway {
         let conns_max = descriptors::conns_per_shard(&self.config, shards, addrs.len() as u32, choice.home)?;
         let options = self.config.listen_options()?;
         ports::check_free(&addrs)?;
-        let control = Arc::new(Control::new(shards, self.config.limits.mailbox_letters_max));
-        let handler = Arc::new(handler);
+        let stuck_after = self.config.watchdog.unwrap_or_default().stuck_after;
+        // The key by which identities are divided over the shards: the same in all of them, another in each process.
         let hasher = RandomState::new();
-        let mut starting =
-            Running { control, shards: Vec::new(), addrs: Vec::new(), choice, strategy, conns_max };
+        let letters_max = self.config.limits.mailbox_letters_max;
+        let control = Arc::new(Control::new(shards, hasher.clone(), letters_max, stuck_after));
+        let directory = self.directory.unwrap_or_else(|| in_process(hasher, &self.config));
+        let handler = Arc::new(handler);
+        self.handle.connect(&control);
+        let mut starting = Running {
+            control,
+            handle: self.handle,
+            shards: Vec::new(),
+            addrs: Vec::new(),
+            choice,
+            strategy,
+            conns_max,
+            watchdog: None,
+        };
         for shard in 0..shards {
             let plan = Plan {
                 shard: ShardId(shard),
                 shards,
-                hasher: hasher.clone(),
+                directory: Arc::clone(&directory),
                 config: self.config.clone(),
                 strategy,
                 conns_max,
@@ -134,6 +155,9 @@ impl Gateway {
             addrs = starting.add_shard(plan, core.flatten(), Arc::clone(&handler))?;
         }
         starting.addrs = addrs;
+        let watchdog =
+            self.config.watchdog.map(|config| watchdog::Watchdog::start(&starting.control, config));
+        starting.watchdog = watchdog.transpose().map_err(Error::Watchdog)?;
         Ok(starting)
     }
 }
@@ -167,6 +191,16 @@ impl Running {
     /// How many connections each shard takes before it refuses.
     pub const fn conns_per_shard_max(&self) -> u32 {
         self.conns_max
+    }
+
+    /// How the shards do. None of them is asked, so it tells also of one that is stuck. It takes a few system calls.
+    pub fn health(&self) -> Health {
+        Health::look(self.control.watched())
+    }
+
+    /// The way in for code outside the shards.
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
     }
 
     /// Begins to stop: nothing is accepted any more, every connection is closed in order, all within
@@ -216,13 +250,17 @@ impl Running {
         let shard = plan.shard.0;
         let control = Arc::clone(&self.control);
         let backend = self.choice.backend;
+        // Made here, so that the others are stopped also if there is no thread to be had.
+        let stops_others = StopsOthers { control: Arc::clone(&control), shard: plan.shard, in_order: false };
         let body = move || {
-            let _stops_others = StopsOthers(Arc::clone(&control));
+            let mut stops_others = stops_others; // All of it, not the one word that is written here.
             affinity::pin(core);
-            match backend {
+            let remains = match backend {
                 Backend::Uring => uring_shard(&plan, handler.as_ref(), &control, &ready),
                 Backend::Epoll => epoll_shard(&plan, handler.as_ref(), &control, &ready),
-            }
+            };
+            stops_others.in_order = remains.is_ok();
+            remains
         };
         let thread = std::thread::Builder::new()
             .name(format!("heartring-{shard}"))
@@ -249,7 +287,22 @@ impl Drop for Running {
             // Its failure, if any, has nobody left to be told to.
             let _ = thread.join();
         }
+        self.control.end();
+        drop(self.watchdog.take()); // After the shards: one that is stuck while it ends is reported, too.
     }
+}
+
+impl fmt::Debug for Gateway {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { config, addrs, .. } = self;
+        f.debug_struct("Gateway").field("config", config).field("addrs", addrs).finish_non_exhaustive()
+    }
+}
+
+/// The directory of one process.
+fn in_process(hasher: RandomState, config: &Config) -> MakeDirectory {
+    let flap_guard = config.flap_guard;
+    Arc::new(move |shard, shards| Box::new(Partition::new(shard, shards, hasher.clone(), flap_guard)))
 }
 
 type Ready = mpsc::Sender<Vec<SocketAddr>>;
@@ -307,6 +360,10 @@ fn serve<B: heartring_core::Backend, H: Handler>(
     ready: &Ready,
 ) -> Result<Remains, Error> {
     let listeners: Vec<Listener> = worker::listen(&mut backend, plan)?;
+    let failed =
+        |source| Error::Shard { shard: plan.shard.0, what: "cannot have its listeners watched", source };
+    let progress = control.watched().shard(plan.shard);
+    let _shown = progress.show(&backend, &listeners, plan.options.backlog).map_err(failed)?;
     control.enlist(plan.shard, &backend.waker());
     let handler = handler(plan.shard);
     // Whoever started the gateway may have given up; then the order to drain is here already.

@@ -40,23 +40,48 @@ mod control;
 mod descriptors;
 mod doorbell;
 mod error;
+mod gate;
 mod gateway;
+mod handle;
+mod health;
 mod mailbox;
 mod ports;
+mod progress;
 mod signals;
+mod snapshot;
 mod sync;
+mod watchdog;
 mod worker;
 
+#[cfg(feature = "websocket")]
+pub mod websocket;
+
 pub use bytes::Bytes;
+pub use choice::Backend;
 pub use error::Error;
-pub use gateway::{Backend, Gateway, Running, Summary};
+pub use gateway::{Gateway, Running, Summary};
+pub use handle::{Handle, MailError};
+pub use health::{Health, ListenerHealth, ShardHealth};
 pub use heartring_core::{
-    BackendChoice, Cause, ClaimError, Closed, Config, ConfigError, Conn, ConnAt, ConnId, Conns,
+    BackendChoice, Cause, ClaimError, Closed, Config, ConfigError, Conn, ConnAt, ConnId, ConnMap, Conns,
     DEAD_WITHIN_MAX, DEAD_WITHIN_MIN, DeadlineStrategy, Decoded, ERRNO_TABLE, Errno, Evidence, ExplainRow,
-    FlapGuard, FrameKind, Handler, Identity, Instant, Keepalive, Lateness, LengthPrefixed, Limits, Lines,
-    ListenOptions, Liveness, Overrides, PathDeath, PostError, Protocol, Raw, Refusal, SendError, ShardId,
-    SocketEvidence, StateCounts, Stats, TcpEvidence, Watchdog,
+    FlapGuard, FrameKind, Handler, Identity, Instant, Keepalive, Lateness, Ledger, LengthPrefixed, Limits,
+    Lines, ListenOptions, Liveness, Overrides, PathDeath, PostError, Protocol, Raw, Refusal, SendError,
+    ShardId, SocketEvidence, StateCounts, Stats, TcpEvidence, Watchdog,
 };
+// For a directory in place of the one in the process.
+pub use heartring_core::{Directory, Order, Partition, Post, Request};
+pub use snapshot::{ShardSnapshot, Snapshot};
+
+/// What a gateway finds out before it starts, for programs that look without starting one (`heartring doctor`).
+pub mod preflight {
+    pub use crate::affinity::cores;
+    #[cfg(feature = "uring")]
+    pub use crate::choice::probe_uring;
+    pub use crate::descriptors::{Home, conns_per_shard_within};
+    #[cfg(feature = "uring")]
+    pub use heartring_uring::{Descriptors, Features, Refusal};
+}
 
 /// The README's code, compiled.
 #[cfg(doctest)]

@@ -1,6 +1,10 @@
 //! The mailbox of one shard: what other shards and the outside have to say to it.
+//!
+//! It opens before its shard does, so that what is posted early waits. It closes to the outside when its shard has closed
+//! everything else, and ends with the thread of its shard, in whatever way that ends.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, OnceLock};
 
 use crossbeam::queue::ArrayQueue;
@@ -8,6 +12,8 @@ use crossbeam::utils::CachePadded;
 use heartring_core::{Letter, Wake};
 
 use crate::doorbell::Doorbell;
+use crate::gate::Gate;
+use crate::snapshot::ShardSnapshot;
 
 /// What lies in a mailbox.
 #[derive(Debug)]
@@ -16,20 +22,24 @@ pub(crate) enum Post {
     Inside(Letter),
     /// From a handle.
     Outside(Letter),
+    /// A handle wants to know how the shard is.
+    Report(SyncSender<ShardSnapshot>),
 }
 
-impl Post {
-    pub(crate) fn into_letter(self) -> Letter {
-        match self {
-            Self::Inside(letter) | Self::Outside(letter) => letter,
-        }
-    }
+/// Why something from outside was not put in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refused {
+    Full,
+    Closed,
 }
 
 /// Bounded: a full one gives the letter back, and nobody waits.
 pub(crate) struct Mailbox {
-    letters: ArrayQueue<Post>,
+    posts: ArrayQueue<Post>,
     bell: CachePadded<Doorbell>,
+    gate: CachePadded<Gate>,
+    /// The thread of its shard is no more.
+    ended: AtomicBool,
     /// Set when the shard has its backend.
     waker: OnceLock<Arc<dyn Wake>>,
     /// Letters that its shard has put into mailboxes, and those from shards that it has dealt with, what followed from them
@@ -41,8 +51,10 @@ pub(crate) struct Mailbox {
 impl Mailbox {
     pub(crate) fn new(letters_max: u32) -> Self {
         Self {
-            letters: ArrayQueue::new(letters_max as usize),
+            posts: ArrayQueue::new(letters_max as usize),
             bell: CachePadded::new(Doorbell::new()),
+            gate: CachePadded::new(Gate::new()),
+            ended: AtomicBool::new(false),
             waker: OnceLock::new(),
             sent: CachePadded::default(),
             settled: CachePadded::default(),
@@ -58,24 +70,63 @@ impl Mailbox {
         self.waker.get()
     }
 
-    /// Puts something in; `Ok` says whether the shard must be woken.
-    pub(crate) fn put(&self, post: Post) -> Result<bool, Post> {
-        self.letters.push(post)?;
-        Ok(self.bell.must_ring())
+    /// Puts in a letter from a shard; `Ok` says who must be woken.
+    pub(crate) fn put(&self, letter: Letter) -> Result<Option<&Arc<dyn Wake>>, Letter> {
+        match self.posts.push(Post::Inside(letter)) {
+            Ok(()) => Ok(self.to_wake()),
+            Err(Post::Inside(letter)) => Err(letter),
+            Err(Post::Outside(_) | Post::Report(_)) => unreachable!("a queue gives back what it was given"),
+        }
+    }
+
+    /// Puts in something from outside. What is accepted is dealt with, if the shard ends in order.
+    pub(crate) fn put_from_outside(&self, post: Post) -> Result<(), Refused> {
+        let Some(_inside) = self.gate.enter() else { return Err(Refused::Closed) };
+        self.posts.push(post).map_err(|_| Refused::Full)?;
+        if let Some(waker) = self.to_wake() {
+            waker.wake();
+        }
+        Ok(())
     }
 
     pub(crate) fn take(&self) -> Option<Post> {
-        self.letters.pop()
+        self.posts.pop()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.posts.len()
     }
 
     /// Whether its shard may sleep now; from here on, whoever puts something in wakes it.
     pub(crate) fn lie_down(&self) -> bool {
         self.bell.lie_down();
-        self.letters.is_empty()
+        self.posts.is_empty()
     }
 
     pub(crate) fn get_up(&self) {
         self.bell.get_up();
+    }
+
+    /// Closes it to the outside. Whether it is empty then: nothing from outside will ever be in it again.
+    pub(crate) fn close(&self) -> bool {
+        self.gate.close();
+        self.posts.is_empty()
+    }
+
+    /// Nobody will take anything out any more.
+    pub(crate) fn end(&self) {
+        self.ended.store(true, Ordering::Release);
+        self.gate.close();
+        // Who waits for a report is told at once that there will be none.
+        while self.posts.pop().is_some() {}
+    }
+
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.gate.is_closed()
     }
 
     pub(crate) fn count_sent(&self) {
@@ -100,5 +151,10 @@ impl Mailbox {
 
     pub(crate) fn settled(&self) -> u64 {
         self.settled.load(Ordering::Acquire)
+    }
+
+    /// Who must be woken after something was put in.
+    fn to_wake(&self) -> Option<&Arc<dyn Wake>> {
+        self.bell.must_ring().then(|| self.waker.get().expect("a shard that has lain down can be woken"))
     }
 }

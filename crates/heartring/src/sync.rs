@@ -1,3 +1,4 @@
-//! What the doorbell is made of. Its model check brings its own.
+//! What the doorbell and the gate are made of. Their model checks bring their own.
 
-pub(crate) use std::sync::atomic::{AtomicBool, Ordering, fence};
+pub(crate) use std::sync::atomic::{AtomicBool, AtomicU32, Ordering, fence};
+pub(crate) use std::thread::yield_now;

@@ -1,18 +1,18 @@
 //! The loop of one shard on its thread.
 
-use std::hash::RandomState;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use heartring_core::{
-    BackendConfig, Completion, Config, DeadlineStrategy, Handler, Instant, ListenOptions, Listener,
-    Partition, Place, Shard, ShardId, Stats,
+    BackendConfig, Completion, Config, DeadlineStrategy, Directory, Handler, Instant, Letter, ListenOptions,
+    Listener, Place, Shard, ShardId, Stats,
 };
 
 use crate::control::{Control, Order};
 use crate::mailbox::{Mailbox, Post};
+use crate::snapshot::ShardSnapshot;
 use crate::{Error, ports};
 
 /// How much longer than `drain_within` a shard may take to end before it reports what is still open.
@@ -25,12 +25,14 @@ const LETTERS_PER_TURN: usize = 1024;
 /// How long a letter that a full mailbox has not taken waits until it is offered again.
 const RETRY_AFTER: Duration = Duration::from_millis(1);
 
+/// Makes the partition of a shard, out of so many.
+pub(crate) type MakeDirectory = Arc<dyn Fn(ShardId, u16) -> Box<dyn Directory> + Send + Sync>;
+
 /// What a shard needs to start.
 pub(crate) struct Plan {
     pub(crate) shard: ShardId,
     pub(crate) shards: u16,
-    /// The key by which identities are divided over the shards: the same in all of them, another in each process.
-    pub(crate) hasher: RandomState,
+    pub(crate) directory: MakeDirectory,
     pub(crate) config: Config,
     pub(crate) strategy: DeadlineStrategy,
     pub(crate) conns_max: u32,
@@ -56,9 +58,7 @@ impl Plan {
 
     fn place(&self) -> Place {
         let Self { shard, shards, conns_max, strategy, .. } = *self;
-        let flap_guard = self.config.flap_guard;
-        let directory = Box::new(Partition::new(shard, shards, self.hasher.clone(), flap_guard));
-        Place { shard, shards, conns_max, strategy, directory }
+        Place { shard, shards, conns_max, strategy, directory: (self.directory)(shard, shards) }
     }
 
     fn failed(&self, what: &'static str) -> impl Fn(io::Error) -> Error {
@@ -87,14 +87,14 @@ pub(crate) fn run<B: heartring_core::Backend, H: Handler>(
     let mut shard = Shard::new(plan.place(), &plan.config, listeners, handler)?;
     let mut stop = Stop { give_up_at: None, drained: false };
     let mut unsettled = 0;
-    let mailbox = control.mailbox(plan.shard);
+    let (mailbox, progress) = (control.mailbox(plan.shard), control.watched().shard(plan.shard));
     loop {
         shard.end_turn(backend.now(), &mut |op| backend.submit(op));
         carry_letters(&mut shard, &mut backend, plan.shard, control);
         if shard.outbox_len() == 0 {
             mailbox.count_settled(std::mem::take(&mut unsettled));
         }
-        if stop.is_over(&shard, &backend, control) {
+        if stop.is_over(&shard, &backend, mailbox, control) {
             break;
         }
         let retry_at = (shard.outbox_len() > 0).then(|| backend.now() + RETRY_AFTER);
@@ -102,17 +102,22 @@ pub(crate) fn run<B: heartring_core::Backend, H: Handler>(
         if !mailbox.lie_down() {
             until = Some(backend.now());
         }
+        progress.rest();
         let mut woken = false;
         backend
             .wait(until, &mut |now, completion| {
+                progress.turn(now);
+                mailbox.get_up();
                 woken |= matches!(completion, Completion::Woken);
                 shard.handle(now, completion);
             })
             .map_err(plan.failed("the backend failed"))?;
+        progress.turn(backend.now());
         mailbox.get_up();
-        unsettled += take_letters(&mut shard, mailbox, backend.now());
+        unsettled += take_letters(&mut shard, &backend, plan.shard, mailbox);
         if woken && stop.give_up_at.is_none() && control.order() == Order::Drain {
             stop.give_up_at = Some(backend.now() + plan.config.liveness()?.drain_within + DRAIN_SLACK);
+            progress.hide();
             shard.drain(backend.now());
         }
     }
@@ -138,19 +143,18 @@ impl Stop {
         &mut self,
         shard: &Shard<H>,
         backend: &B,
+        mailbox: &Mailbox,
         control: &Control,
     ) -> bool {
         let Some(give_up_at) = self.give_up_at else { return false };
-        if !self.drained && shard.is_empty() {
+        // What the outside has said is dealt with before the others may believe that this shard says nothing more.
+        if !self.drained && shard.is_empty() && mailbox.close() {
             self.drained = true;
             control.note_drained();
         }
-        if backend.now() >= give_up_at {
-            return true;
-        }
-        let over = self.drained && control.is_quiet();
+        let over = backend.now() >= give_up_at || (self.drained && control.is_quiet());
         if over {
-            control.wake_all(); // The others sleep and have not seen that it is quiet.
+            control.declare_over(); // The others may sleep, and have not seen it.
         }
         over
     }
@@ -163,31 +167,70 @@ fn carry_letters<B: heartring_core::Backend, H: Handler>(
     from: ShardId,
     control: &Control,
 ) {
+    let own = control.mailbox(from);
     shard.post(&mut |to, letter| {
         let mailbox = control.mailbox(to);
+        if mailbox.has_ended() {
+            return Ok(()); // Its shard is no more, and nothing that the letter could concern.
+        }
         // Counted before it can be seen: what is settled was sent.
-        control.mailbox(from).count_sent();
-        match mailbox.put(Post::Inside(letter)) {
-            Ok(must_ring) => {
-                if let Some(waker) = mailbox.waker().filter(|_| must_ring) {
+        own.count_sent();
+        match mailbox.put(letter) {
+            Ok(to_wake) => {
+                if let Some(waker) = to_wake {
                     backend.ring(waker);
                 }
                 Ok(())
             }
-            Err(post) => {
-                control.mailbox(from).uncount_sent();
-                Err(post.into_letter())
+            Err(letter) => {
+                own.uncount_sent();
+                Err(letter)
             }
         }
     });
 }
 
 /// Takes a turn's worth of letters in. Returns how many came from shards.
-fn take_letters<H: Handler>(shard: &mut Shard<H>, mailbox: &Mailbox, now: Instant) -> u64 {
+fn take_letters<B: heartring_core::Backend, H: Handler>(
+    shard: &mut Shard<H>,
+    backend: &B,
+    id: ShardId,
+    mailbox: &Mailbox,
+) -> u64 {
     let mut inside = 0;
     for post in std::iter::from_fn(|| mailbox.take()).take(LETTERS_PER_TURN) {
         inside += u64::from(matches!(post, Post::Inside(_)));
-        shard.deliver(now, post.into_letter());
+        let letter = match post {
+            Post::Inside(letter) | Post::Outside(letter) => letter,
+            Post::Report(answer) => {
+                // Who has asked may not wait any more.
+                let _ = answer.try_send(report(shard, backend, id, mailbox));
+                continue;
+            }
+        };
+        // It is as much work as the shard has connections: a turn's worth by itself.
+        let is_broadcast = matches!(letter, Letter::Broadcast(_));
+        shard.deliver(backend.now(), letter);
+        if is_broadcast {
+            break;
+        }
     }
     inside
+}
+
+fn report<B: heartring_core::Backend, H: Handler>(
+    shard: &mut Shard<H>,
+    backend: &B,
+    id: ShardId,
+    mailbox: &Mailbox,
+) -> ShardSnapshot {
+    ShardSnapshot {
+        shard: id,
+        stats: shard.stats().clone(),
+        states: shard.state_counts(),
+        open_total: shard.open_total(),
+        ledger: backend.ledger(),
+        letters_in: mailbox.len() as u64,
+        letters_out: shard.outbox_len() as u64,
+    }
 }

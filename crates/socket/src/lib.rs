@@ -3,17 +3,21 @@
 //! - [`listen`] opens a listening socket. Linux copies its options into every accepted socket, so accepting sets
 //!   nothing; the tests here prove it for each option.
 //! - [`examine`] asks the kernel what it knows about a connection; [`set_abortive`] makes its close a reset.
+//! - [`accept_queue`] says how many clients wait at a listener; [`stop_listening`] and [`listen_again`] take it from its
+//!   address and put it back, from any thread.
 //! - [`now`] is the clock, [`WakeFd`] the doorbell.
 //!
 //! The wrappers (`socket2`, `rustix`) lack three calls. They are in `kernel_unsafe.rs`, which holds all the `unsafe` of
 //! this crate.
 
+mod accept_queue;
 mod evidence;
 #[allow(unsafe_code)] // three system calls that no safe wrapper offers
 mod kernel_unsafe;
 mod listener;
 mod wake;
 
+pub use accept_queue::{AcceptQueue, accept_queue, listen_again, nudge, stop_listening};
 pub use evidence::examine;
 pub use listener::{listen, local_addr};
 pub use wake::WakeFd;
