@@ -1,6 +1,8 @@
-//! `heartring`: shows what the library does (`demo`), what it would do (`explain`), and what it costs (`bench`).
+//! `heartring`: shows what the library does (`demo`), what it would do (`explain`), what it
+//! finds here (`doctor`), and what it costs (`bench`).
 
 mod demo;
+mod doctor;
 mod duration;
 mod explain;
 mod failure;
@@ -15,6 +17,7 @@ use heartring_bench::BenchArgs;
 use tracing_subscriber::EnvFilter;
 
 use demo::DemoArgs;
+use doctor::DoctorArgs;
 use explain::ExplainArgs;
 use failure::Failure;
 
@@ -36,6 +39,8 @@ enum Command {
     Demo(DemoArgs),
     /// What fails, who notices, and by when, for a given deadline
     Explain(ExplainArgs),
+    /// What this machine means for a gateway, and what to set
+    Doctor(DoctorArgs),
     Bench(BenchArgs),
     /// Plays the devices of a demo, which starts it
     #[command(hide = true)]
@@ -71,8 +76,9 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
     match cli.command.unwrap_or(Command::Demo(cli.demo)) {
         Command::Demo(args) => demo::run(&args),
         Command::Explain(args) => explain::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Doctor(args) => doctor::run(&args),
         Command::Bench(args) => heartring_bench::run(args).map_err(|error| Failure::from_bench(&error)),
-        Command::Fleet => demo::fleet::run().map(|()| ExitCode::SUCCESS),
+        Command::Fleet => demo::child::run().map(|()| ExitCode::SUCCESS),
     }
 }
 
