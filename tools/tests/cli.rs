@@ -32,6 +32,25 @@ fn small_demo(args: &str) {
     assert!(report["lateness_us"]["count"].as_u64() > Some(0), "some deadline passed: {report:#}");
 }
 
+/// Runs a small reboot loop and checks everything that it must get right.
+fn small_reboot_loop(backend: &str) {
+    let args = "--scenario reboot-loop --shards 2 --identities 20 --reboots 200 --rate 200 --json";
+    let output = heartring(&format!("demo {args} --backend {backend}"));
+    if backend == "uring" && output.status.code() == Some(2) {
+        return skip(&stderr(&output));
+    }
+    let report: Value = serde_json::from_slice(&output.stdout).expect("one JSON object and nothing else");
+    assert!(output.status.success(), "{:?}\n{report:#}", output.status);
+    for zero in ["cut_off", "sockets_end", "close_wait_end", "queued_end", "ledger_open"] {
+        assert_eq!(report[zero], 0, "{zero}\n{report:#}");
+    }
+    assert_eq!((&report["reboots"], &report["superseded"]), (&200.into(), &200.into()), "{report:#}");
+    assert_eq!((&report["bound_max"], &report["conns_per_identity_max"]), (&1.into(), &2.into()));
+    assert_eq!(report["descriptors_start"], report["descriptors_end"]);
+    assert_eq!(report["takeover_us"]["count"], 200);
+    assert!(report["visit_us"]["count"].as_u64() > Some(5), "healthy clients came: {report:#}");
+}
+
 /// A machine that cannot run a test says so; where all must run, that is a failure.
 fn skip(why: &str) {
     assert_ne!(std::env::var("HEARTRING_REQUIRE_ALL").as_deref(), Ok("1"), "cannot run here: {why}");
@@ -85,6 +104,31 @@ fn a_run_without_a_terminal_explains_itself_and_ends_with_its_verdict() {
 }
 
 #[test]
+fn the_reboot_loop_holds_on_io_uring() {
+    small_reboot_loop("uring");
+}
+
+#[test]
+fn the_reboot_loop_holds_on_epoll() {
+    small_reboot_loop("epoll");
+}
+
+#[test]
+fn an_interrupt_ends_the_reboot_loop_in_order_and_says_so() {
+    let mut demo = Command::new(env!("CARGO_BIN_EXE_heartring"))
+        .args(["demo", "--scenario", "reboot-loop", "--identities", "20"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(demo.stdout.take().unwrap()).lines().map(Result::unwrap);
+    lines.find(|line| line.contains("of 2000 takeovers")).expect("the devices reboot");
+    kill_process(Pid::from_child(&demo), Signal::INT).unwrap();
+    let last = lines.last().unwrap();
+    assert!(last.starts_with("interrupted") && last.ends_with("nothing broken so far"), "{last}");
+    assert_eq!(demo.wait().unwrap().code(), Some(130));
+}
+
+#[test]
 fn an_interrupt_ends_the_run_in_order_and_says_so() {
     let mut demo = Command::new(env!("CARGO_BIN_EXE_heartring"))
         .args(["demo", "--devices", "20", "--dead-within", "1s"])
@@ -113,6 +157,10 @@ fn bad_input_is_refused_on_one_line_with_status_2() {
         ("demo --for 1s", "--for"),
         ("demo --devices 0", "--devices"),
         ("demo --backend kqueue", "uring"),
+        ("demo --scenario earthquake", "reboot-loop"),
+        ("demo --scenario reboot-loop --devices 5", "--devices"),
+        ("demo --reboots 5", "--scenario reboot-loop"),
+        ("demo --scenario reboot-loop --identities 0", "--identities"),
         ("demo --listen nowhere", "nowhere"),
         ("demo --listen 192.0.2.1:7000", "192.0.2.1"),
         (&port_in_use, "in use"),

@@ -10,8 +10,11 @@ use std::time::Duration;
 
 use heartring::Instant;
 
+use serde::de::DeserializeOwned;
+
 use super::account::Truth;
-use super::fleet::Orders;
+use super::child::Orders;
+use super::fleet::FleetOrders;
 use super::plan::Plan;
 use crate::failure::Failure;
 use crate::system;
@@ -21,13 +24,14 @@ const DESCRIPTORS_RESERVED: u32 = 32;
 /// A fleet reports within a second of the end of its lifeline.
 const REPORT_WITHIN: Duration = Duration::from_secs(10);
 
-/// All fleet processes of a run. Dropping it ends them.
-pub(super) struct Fleets(Vec<FleetProcess>);
+/// All processes of a fleet. Dropping it ends them.
+pub(super) struct Fleets(Vec<FleetProcess<Truth>>);
 
-struct FleetProcess {
+/// One process that plays devices, and reports in lines that are an `R` each. Dropping it ends the process.
+pub(super) struct FleetProcess<R> {
     child: Child,
     lifeline: Option<ChildStdin>,
-    reader: Option<JoinHandle<Vec<Truth>>>,
+    reader: Option<JoinHandle<Vec<R>>>,
 }
 
 impl Fleets {
@@ -41,17 +45,14 @@ impl Fleets {
         let devices_per_process = descriptors.saturating_sub(DESCRIPTORS_RESERVED).max(1);
         let mut fleets = Self(Vec::new());
         for device_first in (0..plan.devices).step_by(devices_per_process as usize) {
-            let orders = Orders {
+            let orders = Orders::Fleet(FleetOrders {
                 plan: plan.clone(),
                 gateway,
                 start_ns: start.as_nanos(),
                 device_first,
                 device_count: devices_per_process.min(plan.devices - device_first),
-            };
-            let process = FleetProcess::start(&orders).map_err(|error| {
-                Failure::new(format!("cannot start the fleet: {error}"), "see `ulimit -u` and free memory")
-            })?;
-            fleets.0.push(process);
+            });
+            fleets.0.push(FleetProcess::start(&orders)?);
         }
         Ok(fleets)
     }
@@ -63,21 +64,25 @@ impl Fleets {
 
     /// Finds a process that failed.
     pub(super) fn check(&mut self) -> Result<(), Failure> {
-        self.0.iter_mut().try_for_each(FleetProcess::check)
+        self.0.iter_mut().try_for_each(|process| process.has_ended().map(drop))
     }
 
     /// Ends the lifelines and collects what the devices have to say. Devices of a fleet that does not answer are missing.
     pub(super) fn collect(mut self) -> Vec<Truth> {
-        for process in &mut self.0 {
-            process.lifeline = None;
-        }
+        self.0.iter_mut().for_each(FleetProcess::stop);
         let until = system::now() + REPORT_WITHIN;
         self.0.iter_mut().flat_map(|process| process.report(until)).collect()
     }
 }
 
-impl FleetProcess {
-    fn start(orders: &Orders) -> io::Result<Self> {
+impl<R: DeserializeOwned + Send + 'static> FleetProcess<R> {
+    pub(super) fn start(orders: &Orders) -> Result<Self, Failure> {
+        Self::spawn(orders).map_err(|error| {
+            Failure::new(format!("cannot start the fleet: {error}"), "see `ulimit -u` and free memory")
+        })
+    }
+
+    fn spawn(orders: &Orders) -> io::Result<Self> {
         // A group of its own: Ctrl-C goes to the parent alone, which then ends everything in order.
         let mut child = Command::new(std::env::current_exe()?)
             .arg("fleet")
@@ -93,7 +98,12 @@ impl FleetProcess {
         given.map(|()| process)
     }
 
-    fn check(&mut self) -> Result<(), Failure> {
+    /// Whether the process has ended.
+    ///
+    /// # Errors
+    ///
+    /// If it failed, with its complaint.
+    pub(super) fn has_ended(&mut self) -> Result<bool, Failure> {
         match self.child.try_wait() {
             Ok(Some(status)) if !status.success() => {
                 let mut complaint = String::new();
@@ -102,21 +112,35 @@ impl FleetProcess {
                 }
                 Err(Failure::new(
                     format!("the fleet ended early: {status} {complaint}"),
-                    "try fewer --devices",
+                    "try fewer --devices or --identities",
                 ))
             }
-            Ok(_) | Err(_) => Ok(()),
+            Ok(status) => Ok(status.is_some()),
+            Err(_) => Ok(false),
         }
     }
 
-    fn report(&mut self, until: Instant) -> Vec<Truth> {
+    /// Ends the lifeline: the devices stop and the process reports.
+    pub(super) fn stop(&mut self) {
+        self.lifeline = None;
+    }
+
+    /// Stops it and collects what it has to say.
+    pub(super) fn collect(mut self) -> Vec<R> {
+        self.stop();
+        self.report(system::now() + REPORT_WITHIN)
+    }
+
+    fn report(&mut self, until: Instant) -> Vec<R> {
         while system::now() < until && matches!(self.child.try_wait(), Ok(None)) {
             thread::sleep(Duration::from_millis(5));
         }
         self.end();
         self.reader.take().and_then(|reader| reader.join().ok()).unwrap_or_default()
     }
+}
 
+impl<R> FleetProcess<R> {
     fn end(&mut self) {
         self.lifeline = None;
         // Both fail only if the process has ended and been waited for.
@@ -125,7 +149,7 @@ impl FleetProcess {
     }
 }
 
-impl Drop for FleetProcess {
+impl<R> Drop for FleetProcess<R> {
     fn drop(&mut self) {
         self.end();
     }
@@ -138,6 +162,6 @@ fn give_orders(lifeline: Option<&mut ChildStdin>, orders: &Orders) -> io::Result
 }
 
 /// Keeps the whole lines of a report that breaks off.
-fn read_report(stdout: ChildStdout) -> Vec<Truth> {
+fn read_report<R: DeserializeOwned>(stdout: ChildStdout) -> Vec<R> {
     BufReader::new(stdout).lines().map_while(|line| serde_json::from_str(&line.ok()?).ok()).collect()
 }

@@ -1,23 +1,20 @@
 //! The fleet: a process that plays thousands of devices on one thread and one epoll.
 //!
-//! It takes its orders as one JSON line on stdin, and stdin stays open as its lifeline: when it ends, the fleet stops
-//! and reports. The report is one JSON line per device on stdout.
+//! When its lifeline ends, the fleet stops and reports: one JSON line per device on stdout.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::io::{self, BufRead, BufWriter, Write};
+use std::io::{self, BufWriter, Write};
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use heartring::Instant;
 use rustix::event::{Timespec, epoll};
 use rustix::io::Errno;
-use rustix::process::{Signal, set_parent_process_death_signal};
 use serde::{Deserialize, Serialize};
 
 use super::device::{Device, World};
 use super::plan::Plan;
-use crate::failure::Failure;
 use crate::system;
 
 /// Timers that fire between two looks at the sockets.
@@ -29,33 +26,20 @@ const LAST_WORDS_MAX: Duration = Duration::from_secs(1);
 /// How epoll knows the lifeline; devices are known by their number.
 const LIFELINE: u64 = u64::MAX;
 
-/// What a fleet process is told.
+/// What such a process is told.
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Orders {
-    pub(crate) plan: Plan,
-    pub(crate) gateway: SocketAddr,
+pub(super) struct FleetOrders {
+    pub(super) plan: Plan,
+    pub(super) gateway: SocketAddr,
     /// `CLOCK_MONOTONIC` at the start of the plan.
-    pub(crate) start_ns: u64,
+    pub(super) start_ns: u64,
     /// The devices that this process plays.
-    pub(crate) device_first: u32,
-    pub(crate) device_count: u32,
+    pub(super) device_first: u32,
+    pub(super) device_count: u32,
 }
 
-/// Runs as `heartring fleet`.
-pub(crate) fn run() -> Result<(), Failure> {
-    // The lifeline would end us too; this covers a parent that is killed while a sibling still holds the pipe.
-    let _ = set_parent_process_death_signal(Some(Signal::KILL));
-    let mut line = String::new();
-    let orders =
-        io::stdin().lock().read_line(&mut line).and_then(|_| Ok(serde_json::from_str(&line)?)).map_err(
-            |error| Failure::new(format!("no orders on stdin: {error}"), "`heartring demo` starts fleets"),
-        )?;
-    play(&orders).map_err(|error| {
-        Failure::new(format!("the fleet failed: {error}"), "lower --devices, or see `ulimit -n`")
-    })
-}
-
-fn play(orders: &Orders) -> io::Result<()> {
+/// Plays until every device is done or the lifeline ends, and reports.
+pub(super) fn play(orders: &FleetOrders) -> io::Result<()> {
     let mut fleet = Fleet::new(orders)?;
     let mut events = Vec::with_capacity(1024);
     while fleet.devices_open > 0 && fleet.lifeline_held {
@@ -77,7 +61,7 @@ struct Fleet {
 }
 
 impl Fleet {
-    fn new(orders: &Orders) -> io::Result<Self> {
+    fn new(orders: &FleetOrders) -> io::Result<Self> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         epoll::add(&epoll, io::stdin(), epoll::EventData::new_u64(LIFELINE), epoll::EventFlags::RDHUP)?;
         let start = Instant::from_nanos(orders.start_ns);

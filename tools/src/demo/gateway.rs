@@ -11,7 +11,7 @@ use heartring::{
 };
 
 use super::account::{Ending, LateBytes};
-use super::view::Progress;
+use super::progress::Progress;
 use super::wire::Message;
 use crate::failure::Failure;
 use crate::system;
@@ -52,6 +52,29 @@ pub(super) struct GatewayFacts {
     pub(super) conns_per_shard_max: u32,
 }
 
+impl GatewayFacts {
+    pub(super) fn of(running: &Running) -> Self {
+        Self {
+            backend: running.backend().name(),
+            backend_reason: running.backend_reason().to_owned(),
+            deadlines: running.deadlines().name(),
+            shards: running.shards(),
+            conns_per_shard_max: running.conns_per_shard_max(),
+        }
+    }
+}
+
+/// Where devices on this machine find a gateway: a wildcard address is reached through loopback.
+pub(super) fn reachable(running: &Running) -> SocketAddr {
+    let bound = running.addrs()[0];
+    let ip = match bound.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip @ (IpAddr::V4(_) | IpAddr::V6(_)) => ip,
+    };
+    SocketAddr::new(ip, bound.port())
+}
+
 impl Observer {
     /// Starts a gateway on `listen`.
     pub(super) fn start(config: Config, listen: &str) -> Result<Self, Failure> {
@@ -64,25 +87,12 @@ impl Observer {
         Ok(Self { running, news, endings: Vec::new(), states: BTreeMap::new() })
     }
 
-    /// Where devices on this machine find it: a wildcard address is reached through loopback.
     pub(super) fn address(&self) -> SocketAddr {
-        let bound = self.running.addrs()[0];
-        let ip = match bound.ip() {
-            IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-            IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-            ip @ (IpAddr::V4(_) | IpAddr::V6(_)) => ip,
-        };
-        SocketAddr::new(ip, bound.port())
+        reachable(&self.running)
     }
 
     pub(super) fn facts(&self) -> GatewayFacts {
-        GatewayFacts {
-            backend: self.running.backend().name(),
-            backend_reason: self.running.backend_reason().to_owned(),
-            deadlines: self.running.deadlines().name(),
-            shards: self.running.shards(),
-            conns_per_shard_max: self.running.conns_per_shard_max(),
-        }
+        GatewayFacts::of(&self.running)
     }
 
     /// Takes in what the shards report until `timeout` has passed.

@@ -28,6 +28,7 @@ impl Summary {
     pub(super) fn to_json(&self) -> Value {
         let verdict = &self.verdict;
         json!({
+            "scenario": "fleet",
             "backend": self.gateway.backend,
             "backend_reason": self.gateway.backend_reason,
             "deadlines": self.gateway.deadlines,
@@ -133,12 +134,14 @@ impl Summary {
     }
 }
 
-fn quantiles(lateness: &Lateness) -> String {
+/// In one line, for people.
+pub(super) fn quantiles(lateness: &Lateness) -> String {
     let [p50, p99] = [0.5, 0.99].map(|quantile| show(lateness.quantile(quantile)));
     format!("p50 {p50}, p99 {p99}, max {}", show(lateness.max()))
 }
 
-fn lateness_json(lateness: &Lateness) -> Value {
+/// In microseconds, for programs.
+pub(super) fn lateness_json(lateness: &Lateness) -> Value {
     let micros = |duration: Duration| duration.as_nanos() as f64 / 1e3;
     json!({
         "count": lateness.count(),
