@@ -11,6 +11,7 @@ mod conformance {
     pub(crate) mod ops;
     pub(crate) mod receiving;
     pub(crate) mod resets;
+    pub(crate) mod ringing;
     pub(crate) mod sending;
     pub(crate) mod the_end;
     pub(crate) mod waiting;
@@ -44,7 +45,8 @@ macro_rules! backend {
                     every_op_on_a_reset_connection_ends;
                 accepting: accept_binds_the_reserved_slot clients_wait_in_the_queue_until_they_are_asked_for
                     unlisten_ends_every_accept_first a_failed_accept_is_not_retried
-                    the_address_is_free_after_unlistened;
+                    the_address_is_free_after_unlistened
+                    a_listener_that_was_shut_and_reopened_accepts_again;
                 receiving: bytes_arrive_in_order_each_once end_of_stream_comes_after_every_byte
                     a_lease_ends_at_its_deadline_never_before a_lease_that_has_passed_ends_at_once
                     a_lease_ends_although_bytes_keep_coming
@@ -64,6 +66,11 @@ macro_rules! backend {
                 resets: a_reset_at_any_moment_ends_everything_once;
                 waiting: wait_returns_at_until wait_without_a_bound_returns_for_a_completion one_instant_per_batch
                     a_wake_is_never_lost a_thousand_wakes_from_another_thread_are_heard;
+                ringing: a_ring_from_another_backend_is_a_wake
+                    a_ring_from_a_backend_of_another_kind_is_a_wake a_backend_can_ring_itself
+                    a_ring_is_heard_by_who_waits_for_company a_ring_is_heard_although_the_ringer_ends
+                    a_ring_for_who_has_ended_does_nothing two_backends_that_ring_each_other_lose_nothing
+                    a_storm_of_rings_meets_backends_that_end;
                 the_end: the_ledger_returns_to_zero ten_thousand_connections_leave_nothing
                     dropping_a_backend_frees_its_sockets;
             }

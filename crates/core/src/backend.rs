@@ -95,11 +95,15 @@ use crate::time::Instant;
 /// 23. *`a_wake_is_never_lost`*: a `wake` from any thread, before or during a `wait`, leads to a `Woken`; several may
 ///     share one, and none comes without a `wake`.
 ///
+/// 24. *`a_ring_from_another_backend_is_a_wake`*: [`Backend::ring`] wakes the other, of whatever kind it is and on whatever
+///     thread, in the ringer's next `wait` at the latest, or in its end. A backend can ring itself. Ringing one that has
+///     ended does nothing, and keeps nothing of it.
+///
 /// **The end**
 ///
-/// 24. *`the_ledger_returns_to_zero`*: [`Backend::ledger`] counts ops in flight per kind and open sockets; after the last
+/// 25. *`the_ledger_returns_to_zero`*: [`Backend::ledger`] counts ops in flight per kind and open sockets; after the last
 ///     terminal completion all are zero.
-/// 25. *`dropping_a_backend_frees_its_sockets`*: at any moment, without undefined behaviour and without leaking a
+/// 26. *`dropping_a_backend_frees_its_sockets`*: at any moment, without undefined behaviour and without leaking a
 ///     descriptor.
 pub trait Backend {
     /// A short name for logs and reports: `uring`, `epoll` or `sim`.
@@ -133,13 +137,17 @@ pub trait Backend {
     fn waker(&self) -> Arc<dyn Wake>;
 
     /// Wakes another backend from this one's thread. It may be handed to the kernel only in the next `wait`, with the ops of
-    /// the turn, where that saves a system call.
+    /// the turn, where that saves a system call (two rings on one kernel send each other messages).
     fn ring(&mut self, other: &Arc<dyn Wake>) {
         other.wake();
     }
 
     /// The socket of a listener, for those who watch its queue from another thread. `None` where there is no socket, or no
     /// longer.
+    ///
+    /// They may shut it, and listen on it again: meanwhile accepts fail with `EINVAL` or wait, and then bring clients as
+    /// before (*`a_listener_that_was_shut_and_reopened_accepts_again`*). A second descriptor keeps it open beyond
+    /// `Unlistened`.
     fn listening_socket(&self, listener: ListenerId) -> Option<BorrowedFd<'_>> {
         let _ = listener;
         None

@@ -25,7 +25,7 @@ enum Queue {
     Empty,
     /// An edge came, and since then nobody has found it empty.
     Clients,
-    /// The machine lacked descriptors or memory for the next client. No edge will come, for the queue is not empty, and
+    /// The machine lacked descriptors, memory or epoll watches for a client. No edge will come, for the queue is not empty, and
     /// trying again is core's decision: it submits another `Op::Accept` when it has waited long enough.
     Paused,
 }
@@ -62,6 +62,13 @@ impl Listeners {
         listening.grants.push_back(conn);
         if listening.queue == Queue::Paused {
             listening.queue = Queue::Clients;
+        }
+    }
+
+    /// The machine lacks what a client needs: takes none before the next grant.
+    pub(crate) fn pause(&mut self, id: ListenerId) {
+        if let Some(listening) = &mut self.0[id.0 as usize] {
+            listening.queue = Queue::Paused;
         }
     }
 
@@ -188,7 +195,7 @@ mod tests {
     fn a_paused_listener_waits_for_a_grant_and_not_for_an_edge() {
         let (mut listeners, _clients) = listeners_with_clients(1);
         listeners.grant(ID, ConnId::new(0, 1));
-        listeners.0[0].as_mut().unwrap().queue = Queue::Paused;
+        listeners.pause(ID);
         listeners.note_edge(ID);
         assert!(listeners.accept().is_none() && !listeners.any_eager());
         listeners.grant(ID, ConnId::new(1, 1));

@@ -15,7 +15,7 @@ use heartring_core::{
     Backend, BackendConfig, Completion, ConnId, Instant, Ledger, ListenOptions, Listener, ListenerId, Op,
     OpKind, Wake,
 };
-use heartring_socket::{WakeFd, now};
+use heartring_socket::now;
 
 use crate::completion::Cqe;
 use crate::examinations::Examinations;
@@ -27,6 +27,7 @@ use crate::ring_unsafe::Ring;
 use crate::setup::{Descriptors, Features, Sizes};
 use crate::slots::Slots;
 use crate::user_data::Kind;
+use crate::waker::{Messages, RingWaker};
 
 /// Completions that one `wait` tells at most, so that the shard looks at its clock and mailbox in between. The rest is
 /// told by the next, which does not sleep.
@@ -60,7 +61,8 @@ pub struct UringBackend {
     pub(crate) settled: VecDeque<Settled>,
     pub(crate) ledger: Ledger,
     pub(crate) now: Instant,
-    waker: Arc<WakeFd>,
+    pub(crate) waker: Arc<RingWaker>,
+    pub(crate) messages: Messages,
     batch_within: Duration,
     /// The last wait brought company enough: the next one does not gather more.
     busy: bool,
@@ -100,8 +102,9 @@ impl UringBackend {
     fn open(config: &BackendConfig, descriptors: Option<Descriptors>) -> Result<Self, Refusal> {
         let mut ring = Ring::open(config, Sizes::FULL, descriptors)?;
         let step = Step { name: "eventfd", demands: None };
-        let waker = WakeFd::new().map_err(|error| classify(step, error, Surroundings::read()))?;
-        ring.push(Request::wake(waker.as_fd().as_raw_fd()));
+        let waker = RingWaker::new(ring.features().messages.then(|| ring.fd()))
+            .map_err(|error| classify(step, error, Surroundings::read()))?;
+        ring.push(Request::wake(waker.bell().as_fd().as_raw_fd()));
         if !config.batch_within.is_zero() && !ring.features().gather {
             tracing::warn!("io_uring: batch_within does nothing before Linux 6.12");
         }
@@ -115,6 +118,7 @@ impl UringBackend {
             ledger: Ledger::default(),
             now: now(),
             waker,
+            messages: Messages::default(),
             batch_within: config.batch_within,
             busy: false,
         })
@@ -160,6 +164,9 @@ impl UringBackend {
             // It found nothing: its victim had ended, and says so itself.
             Kind::Cancel => {}
             Kind::Wake => self.woken(&cqe, sink),
+            // The target has ended, or has no memory.
+            Kind::Message => self.messages.failed(conn.slot()),
+            Kind::Rung => sink(self.now, Completion::Woken),
         }
     }
 
@@ -193,9 +200,9 @@ impl UringBackend {
     fn woken(&mut self, cqe: &Cqe, sink: &mut impl FnMut(Instant, Completion<'_>)) {
         // Drained before it is told: a wake from here on rings again. One that came before may have a completion of its
         // own behind this one, which then finds nothing.
-        let rung = self.waker.drain();
+        let rung = self.waker.bell().drain();
         if cqe.is_final() {
-            self.ring.push(Request::wake(self.waker.as_fd().as_raw_fd()));
+            self.ring.push(Request::wake(self.waker.bell().as_fd().as_raw_fd()));
         }
         if rung {
             sink(self.now, Completion::Woken);
@@ -240,12 +247,23 @@ impl Backend for UringBackend {
         self.now = self.now.max(now());
         let told = self.reap(sink);
         self.settle(TELL_MAX - told, sink);
+        if self.ring.is_handed_over() && !self.ring.has_completions() {
+            self.messages.settle();
+        }
         self.busy = told >= Sleep::COMPANY as usize;
         Ok(())
     }
 
     fn waker(&self) -> Arc<dyn Wake> {
         self.waker.clone()
+    }
+
+    fn ring(&mut self, other: &Arc<dyn Wake>) {
+        // A kernel that sends no messages takes none either, so the target's handle speaks for both ends.
+        match self.messages.address(other) {
+            Some((number, ring)) => self.ring.push(Request::message(number, ring)),
+            None => other.wake(),
+        }
     }
 
     fn listening_socket(&self, listener: ListenerId) -> Option<BorrowedFd<'_>> {

@@ -28,6 +28,8 @@ const JOINED: OpSet = {
 /// finding 20 000 requests without their names takes the kernel seconds.
 impl Drop for UringBackend {
     fn drop(&mut self) {
+        self.waker.retire();
+        self.messages.ring_instead();
         self.ring.cancel_now(UserData::wake());
         for (conn, ops) in self.slots.iter() {
             for (op, request) in CANCELLED.into_iter().chain([(OpKind::Accept, Kind::Accept)]) {

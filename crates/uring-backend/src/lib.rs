@@ -7,7 +7,8 @@
 //! tells what came. The way through the files, from the contract down to the kernel:
 //!
 //! - `backend.rs`: the turn, and who hears which completion; `listeners.rs`, `receiving.rs`, `sending.rs`,
-//!   `examinations.rs` and `closing.rs`: how each op begins and ends; `slots.rs`: what is remembered of a connection.
+//!   `examinations.rs` and `closing.rs`: how each op begins and ends; `slots.rs`: what is remembered of a connection;
+//!   `waker.rs`: how a ring is woken.
 //! - `request_unsafe.rs`: what is asked of the kernel; `completion.rs`: what it says; `user_data.rs`: by which name.
 //! - `ring_unsafe.rs`: the queues and the end; `ring_fd_unsafe.rs`: the system call and the sleep; `buffers_unsafe.rs` and
 //!   `loans.rs`: the memory that the kernel may touch. `setup.rs` and `refusal.rs`: the beginning.
@@ -35,6 +36,7 @@ mod sending;
 mod setup;
 mod slots;
 mod user_data;
+mod waker;
 
 pub use backend::{UringBackend, probe};
 pub use refusal::Refusal;

@@ -40,8 +40,7 @@ pub(crate) enum Then {
 pub(crate) struct Request {
     pub(crate) entry: Entry,
     pub(crate) then: Then,
-    /// How many final completions the kernel owes for it, whatever happens. Cancellations and linked timeouts are not
-    /// counted: they complete only when they fail.
+    /// How many final completions the kernel owes for it, whatever happens ([`Kind::is_owed`]).
     pub(crate) owes: usize,
 }
 
@@ -135,6 +134,15 @@ impl Request {
     pub(crate) fn wake(eventfd: RawFd) -> Self {
         let entry = opcode::PollAdd::new(Fd(eventfd), libc::POLLIN as u32).multi(true).build();
         Self::one(entry, UserData::wake())
+    }
+
+    /// Wakes another ring, of which `ring` is a descriptor. It completes there, and here only if it fails. The kernel is
+    /// done with it when it has taken it from the queue: it does not wait for the target.
+    pub(crate) fn message(number: u32, ring: RawFd) -> Self {
+        let entry = opcode::MsgRingData::new(Fd(ring), 0, UserData::rung().raw(), None)
+            .build()
+            .flags(Flags::SKIP_SUCCESS);
+        Self { owes: 0, ..Self::one(entry, UserData::new(Kind::Message, ConnId::new(number, 0))) }
     }
 
     /// Sends from the front of `payload`.

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::marker::PhantomData;
 use std::net::SocketAddr;
-use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -198,9 +198,7 @@ impl Ring {
     pub(crate) fn pop(&mut self) -> Option<Cqe> {
         let entry = self.uring.completion().next()?;
         let cqe = Cqe::new(UserData::from_raw(entry.user_data()), entry.result(), entry.flags());
-        let counted =
-            !matches!(cqe.name().parts().0, Kind::Cancel | Kind::RecvDeadline | Kind::WatchDeadline);
-        if counted && cqe.is_final() {
+        if cqe.name().parts().0.is_owed() && cqe.is_final() {
             self.owed = self.owed.checked_sub(1).expect("a second final completion of one request");
         }
         Some(cqe)
@@ -209,6 +207,16 @@ impl Ring {
     /// Whether completions wait to be popped, here or in the kernel's overflow.
     pub(crate) fn has_completions(&mut self) -> bool {
         !self.uring.completion().is_empty() || self.uring.submission().cq_overflow()
+    }
+
+    /// Whether the kernel has taken every request that was pushed.
+    pub(crate) fn is_handed_over(&mut self) -> bool {
+        self.backlog.is_empty() && self.uring.submission().is_empty()
+    }
+
+    /// The ring's own descriptor.
+    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
+        self.uring.as_fd()
     }
 
     fn uring_submission_len(&mut self) -> u32 {
@@ -345,7 +353,9 @@ impl Ring {
             | Kind::Linger
             | Kind::Close
             | Kind::Cancel
-            | Kind::Wake => {}
+            | Kind::Wake
+            | Kind::Message
+            | Kind::Rung => {}
         }
     }
 }

@@ -43,6 +43,7 @@ pub enum Descriptors {
 
 /// What the kernel at hand offers beyond the necessary.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "independent of each other: no state is hidden in them")]
 pub struct Features {
     /// The kernel's release.
     pub kernel: String,
@@ -55,6 +56,8 @@ pub struct Features {
     pub no_sqarray: bool,
     /// A sleeping ring need not count as waiting for a disk: Linux 6.15.
     pub no_iowait: bool,
+    /// One ring wakes another without a system call: Linux 5.18, unless a sandbox forbids it.
+    pub messages: bool,
 }
 
 impl fmt::Display for Features {
@@ -64,8 +67,12 @@ impl fmt::Display for Features {
             Descriptors::Plain => "plain",
         };
         write!(f, "io_uring on Linux {}, {descriptors} descriptors", self.kernel)?;
-        let optional =
-            [("min-wait", self.gather), ("no_sqarray", self.no_sqarray), ("no_iowait", self.no_iowait)];
+        let optional = [
+            ("min-wait", self.gather),
+            ("no_sqarray", self.no_sqarray),
+            ("no_iowait", self.no_iowait),
+            ("messages between rings", self.messages),
+        ];
         for (name, _) in optional.iter().filter(|(_, present)| !present) {
             write!(f, ", without {name}")?;
         }
@@ -95,16 +102,17 @@ pub(crate) fn open(
 ) -> Result<(IoUring, Features), Refusal> {
     check(config)?;
     let (uring, no_sqarray) = build(sizes)?;
-    require(&uring)?;
+    let probe = require(&uring)?;
     let params = uring.params();
     let kernel = kernel_release();
     let features = Features {
-        descriptors: wanted.unwrap_or_else(|| best_descriptors(&uring, &kernel)),
+        descriptors: wanted.unwrap_or_else(|| best_descriptors(&probe, &kernel)),
         kernel,
         // Absolute waits came with the same release, and no bit of their own.
         gather: params.is_feature_min_timeout(),
         no_sqarray,
         no_iowait: params.is_feature_no_iowait(),
+        messages: probe.is_supported(opcode::MsgRingData::CODE),
     };
     if features.descriptors == Descriptors::Direct {
         register_files(&uring, config.slots)?;
@@ -174,8 +182,8 @@ fn build(sizes: Sizes) -> Result<(IoUring, bool), Refusal> {
 }
 
 /// Refuses a kernel that lacks what the backend cannot do without. DEFER_TASKRUN stands for everything up to 6.1; the
-/// rest is asked all the same, because distributions and sandboxes remove single operations.
-fn require(uring: &IoUring) -> Result<(), Refusal> {
+/// rest is asked all the same, because distributions and sandboxes remove single operations. The answers are returned.
+fn require(uring: &IoUring) -> Result<Probe, Refusal> {
     let params = uring.params();
     let mut probe = Probe::new();
     let step = Step { name: "IORING_REGISTER_PROBE", demands: Some(("IORING_REGISTER_PROBE", "5.6")) };
@@ -196,15 +204,13 @@ fn require(uring: &IoUring) -> Result<(), Refusal> {
     ];
     match demands.into_iter().find(|(present, ..)| !present) {
         Some((_, feature, since)) => Err(Refusal::Lacks { kernel: kernel_release(), feature, since }),
-        None => Ok(()),
+        None => Ok(probe),
     }
 }
 
 /// Direct descriptors where closing one does not wait for others (6.13), and where it can be examined (6.8).
-fn best_descriptors(uring: &IoUring, kernel: &str) -> Descriptors {
-    let mut probe = Probe::new();
-    let probed = uring.submitter().register_probe(&mut probe).is_ok();
-    let installs = probed && probe.is_supported(opcode::FixedFdInstall::CODE);
+fn best_descriptors(probe: &Probe, kernel: &str) -> Descriptors {
+    let installs = probe.is_supported(opcode::FixedFdInstall::CODE);
     if installs && version(kernel) >= (6, 13) { Descriptors::Direct } else { Descriptors::Plain }
 }
 
@@ -273,10 +279,11 @@ mod tests {
             gather: false,
             no_sqarray: false,
             no_iowait: true,
+            messages: false,
         };
         assert_eq!(
             features.to_string(),
-            "io_uring on Linux 6.1.0, plain descriptors, without min-wait, without no_sqarray"
+            "io_uring on Linux 6.1.0, plain descriptors, without min-wait, without no_sqarray, without messages between rings"
         );
     }
 }

@@ -37,11 +37,15 @@ pub(crate) enum Kind {
     Cancel,
     /// Watch the eventfd of the wakers; the connection means nothing.
     Wake,
+    /// Send a message to another ring; the slot is the message's number.
+    Message,
+    /// No request of this ring, but a message from another; the connection means nothing.
+    Rung,
 }
 
 impl Kind {
     /// In the order of their numbers, which start at one: a `user_data` of zero is nobody's.
-    const ALL: [Self; 13] = [
+    const ALL: [Self; 15] = [
         Self::Accept,
         Self::Recv,
         Self::RecvDeadline,
@@ -55,7 +59,15 @@ impl Kind {
         Self::Close,
         Self::Cancel,
         Self::Wake,
+        Self::Message,
+        Self::Rung,
     ];
+
+    /// Whether the kernel owes a request of this kind exactly one final completion. The others complete only when they
+    /// fail, and a message from another ring is nobody's request.
+    pub(crate) const fn is_owed(self) -> bool {
+        !matches!(self, Self::Cancel | Self::RecvDeadline | Self::WatchDeadline | Self::Message | Self::Rung)
+    }
 }
 
 /// The name of a request.
@@ -74,6 +86,11 @@ impl UserData {
     /// The name of the request that watches the wakers' eventfd.
     pub(crate) const fn wake() -> Self {
         Self::new(Kind::Wake, ConnId::new(0, 0))
+    }
+
+    /// The name of a message from another ring.
+    pub(crate) const fn rung() -> Self {
+        Self::new(Kind::Rung, ConnId::new(0, 0))
     }
 
     pub(crate) const fn raw(self) -> u64 {

@@ -1,10 +1,13 @@
 //! Clauses 4 to 6: accepting.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, TcpStream};
+use std::os::fd::{AsFd, OwnedFd};
+use std::thread;
 use std::time::Duration;
 
 use heartring_core::{AcceptNews, Backend, CloseHow, ConnId, Errno, ListenOptions, Op, OpKind};
 use heartring_tests::{Peer, Rig, Run, alone};
+use rustix::net::Shutdown;
 
 /// Catches swapped addresses among clients that wait at once, and a backend that numbers slots itself.
 pub(crate) fn accept_binds_the_reserved_slot<R: Rig>(ip: IpAddr) {
@@ -135,4 +138,78 @@ pub(crate) fn the_address_is_free_after_unlistened<R: Rig>(ip: IpAddr) {
         run.model.listeners += 1;
     }
     run.end();
+}
+
+/// Who watches a listener from another thread may shut it, so that the kernel sends the clients elsewhere, and open it
+/// again. Whatever the moment: the accepts in flight end or wait, no error makes the backend spin, and the next client of
+/// the reopened listener is accepted. The simulator has no socket to shut.
+pub(crate) fn a_listener_that_was_shut_and_reopened_accepts_again<R: Rig>(ip: IpAddr) {
+    let mut run = Run::<R>::open(ip);
+    let Some(mut socket) = watchdogs_socket(&mut run) else { return };
+    for moment in 0..4 {
+        let mut conns = vec![run.submit_accept(), run.submit_accept()];
+        run.turn(Duration::ZERO);
+        let addr = run.listener.addr;
+        let queued = (moment == 1).then(|| [(); 3].map(|()| TcpStream::connect(addr)));
+        socket = elsewhere(move || rustix::net::shutdown(&socket, Shutdown::Read).map(|()| socket));
+        if moment != 2 {
+            stays_quiet(&mut run);
+            assert!(TcpStream::connect(addr).is_err(), "a shut listener takes no clients");
+            conns.push(run.submit_accept());
+            let last = conns[conns.len() - 1];
+            run.until("the end of an accept", |run| run.conn(last).is_idle());
+            stays_quiet(&mut run);
+        }
+        drop(queued);
+        socket = elsewhere(move || rustix::net::listen(&socket, 16).map(|()| socket));
+        if moment == 3 {
+            stays_quiet(&mut run);
+        }
+        let errnos: Vec<Errno> = conns.iter().filter_map(|conn| run.conn(*conn).refused).collect();
+        assert!(errnos.iter().all(|errno| errno.accept_news() == AcceptNews::Broken), "{errnos:?}");
+        conns.retain(|conn| run.conn(*conn).refused.is_none() && !run.conn(*conn).is_open());
+        serves_three(&mut run, conns);
+    }
+    run.end();
+}
+
+/// Exactly as many clients as accepts: each is needed, those that outlived the shutdown too.
+fn serves_three<R: Rig>(run: &mut Run<R>, mut conns: Vec<ConnId>) {
+    let early = run.rig.connect(run.listener.addr);
+    while conns.len() < 3 {
+        conns.push(run.submit_accept());
+    }
+    let late = [(); 2].map(|()| run.rig.connect(run.listener.addr));
+    run.until("three clients", |run| conns.iter().all(|conn| run.conn(*conn).is_open()));
+    drop((early, late));
+    for conn in conns {
+        run.close(conn, CloseHow::Abortive);
+    }
+}
+
+/// The listener with a port of its own choice, since the kernel forgets one of its choice when the listener is shut, and a
+/// second descriptor of it.
+fn watchdogs_socket<R: Rig>(run: &mut Run<R>) -> Option<OwnedFd> {
+    let (listener, addr) = (run.listener.id, run.listener.addr);
+    run.rig.backend().listening_socket(listener)?;
+    run.submit(Op::Unlisten { listener });
+    run.until("Unlistened", |run| run.model.unlistened.contains(&listener));
+    run.listener = run.rig.backend().listen(addr, &ListenOptions::default()).expect("the port is free");
+    run.model.listeners += 1;
+    let socket = run.rig.backend().listening_socket(run.listener.id).expect("it is open");
+    Some(socket.as_fd().try_clone_to_owned().expect("a descriptor is left"))
+}
+
+fn elsewhere(call: impl FnOnce() -> rustix::io::Result<OwnedFd> + Send + 'static) -> OwnedFd {
+    thread::spawn(call).join().expect("a call does not panic").expect("a listener can be shut and reopened")
+}
+
+fn stays_quiet<R: Rig>(run: &mut Run<R>) {
+    let until = run.clock() + Duration::from_millis(50);
+    let mut waits = 0;
+    while run.clock() < until {
+        run.wait(Some(until));
+        waits += 1;
+        assert!(waits < 20, "a shut listener makes the backend spin");
+    }
 }

@@ -1,4 +1,4 @@
-//! Clauses 24 and 25: nothing is left.
+//! Clauses 25 and 26: nothing is left.
 
 use std::net::IpAddr;
 use std::time::Duration;

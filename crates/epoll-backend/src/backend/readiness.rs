@@ -67,8 +67,11 @@ impl EpollBackend {
                 self.ledger.sockets += 1;
                 Completion::Accepted { listener, conn, peer }
             }
-            // ENOSPC (fs.epoll.max_user_watches) or ENOMEM: the client is lost, and core backs off.
-            Err(errno) => Completion::AcceptFailed { listener, conn, errno },
+            // ENOSPC (fs.epoll.max_user_watches) or ENOMEM: this client is lost. The next would be, too.
+            Err(errno) => {
+                self.listeners.pause(listener);
+                Completion::AcceptFailed { listener, conn, errno }
+            }
         };
         self.end(conn, OpKind::Accept, outcome, sink);
     }
