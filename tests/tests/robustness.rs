@@ -10,7 +10,7 @@ use std::time::Duration;
 use std::{env, process};
 
 use heartring::{BackendChoice, Cause, LengthPrefixed, Summary};
-use heartring_tests::{Device, Event, GatewayProbe, On};
+use heartring_tests::{Device, Dice, Event, GatewayProbe, On};
 
 const HOSTILE: usize = 600;
 const HEALTHY: usize = 50;
@@ -86,17 +86,17 @@ fn check(summary: &Summary, seed: u64) {
 
 /// One gang's share of the hostile peers, one after another. Returns those that stay connected and do nothing more.
 fn harass(gateway: SocketAddr, seed: u64) -> Vec<Device> {
-    let mut dice = Dice(seed);
+    let mut dice = Dice::new(seed);
     let mut lasting = Vec::new();
     for _ in 0..HOSTILE / GANGS {
         let mut device = Device::connect(gateway);
         // Whatever it says may meet a reset: that is the gateway's good right.
         match dice.below(10) {
             0 => {
-                let _ = device.try_send(&dice.garbage());
+                let _ = device.try_send(&garbage(&mut dice));
                 device.reset();
             }
-            1 => lasting.extend(device.try_send(&dice.garbage()).is_ok().then_some(device)),
+            1 => lasting.extend(device.try_send(&garbage(&mut dice)).is_ok().then_some(device)),
             2 => lasting.extend(device.try_send(&0x4000_0000_u32.to_be_bytes()).is_ok().then_some(device)),
             3 => {
                 let half = [&LengthPrefixed::encode(b"hello")[..], b"\0\0\x01\0half a fra"].concat();
@@ -166,24 +166,7 @@ impl Talk {
     }
 }
 
-/// SplitMix64.
-struct Dice(u64);
-
-impl Dice {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound
-    }
-
-    fn garbage(&mut self) -> Vec<u8> {
-        let length = 1 + self.below(3000);
-        (0..length).map(|_| self.next() as u8).collect()
-    }
+fn garbage(dice: &mut Dice) -> Vec<u8> {
+    let length = 1 + dice.below(3000);
+    (0..length).map(|_| dice.next() as u8).collect()
 }

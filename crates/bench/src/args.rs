@@ -16,6 +16,7 @@ use crate::machine::Machine;
 use crate::plan::{self, LoadPlan, ServePlan};
 use crate::progress::Progress;
 use crate::report::Report;
+use crate::service::BACKLOG;
 use crate::suite::{self, Setup};
 use crate::workload::{MESSAGE_BYTES_MAX, Workload};
 use crate::{load, process, serve, table};
@@ -43,6 +44,9 @@ enum Command {
     Echo(EchoArgs),
     /// Mostly idle connections with one-way heartbeats: CPU per beat, wake-ups per second
     Beats(BeatsArgs),
+    /// All devices reconnect at once and claim their identity: CPU per accept + first frame + claim + eviction of the
+    /// former connection, against the bare accept rate
+    Storm(StormArgs),
     /// The server's process of a measurement
     #[command(hide = true)]
     Serve {
@@ -77,6 +81,22 @@ struct BeatsArgs {
     /// Heartbeats per second, over all connections
     #[arg(long, default_value_t = 5000)]
     rate: u32,
+    #[command(flatten)]
+    common: CommonArgs,
+}
+
+#[derive(Debug, Args)]
+struct StormArgs {
+    /// Devices, each with an identity of its own
+    #[arg(long, default_value_t = 2000)]
+    identities: u32,
+    /// How many of them reconnect at once; the next ones follow when all are served [default: all, as far as a listen
+    /// queue holds them]
+    #[arg(long)]
+    at_once: Option<u32>,
+    /// Shards of heartring, all on one core; with more than one, most claims go to another shard
+    #[arg(long, default_value_t = 1)]
+    shards: u16,
     #[command(flatten)]
     common: CommonArgs,
 }
@@ -117,6 +137,10 @@ pub fn run(args: BenchArgs) -> Result<ExitCode, Error> {
         }
         Command::Beats(BeatsArgs { connections, rate, common }) => {
             bench(Workload::Beats { connections, rate }, &common)
+        }
+        Command::Storm(StormArgs { identities, at_once, shards, common }) => {
+            let at_once = at_once.unwrap_or(identities.min(BACKLOG));
+            bench(Workload::Storm { identities, at_once, shards }, &common)
         }
         Command::Serve { plan } => {
             serve::run(&plan);
@@ -161,7 +185,7 @@ fn setup(workload: Workload, common: &CommonArgs, machine: Machine) -> Result<Se
     }
     Ok(Setup {
         workload,
-        contenders: contenders(&common.contenders)?,
+        contenders: contenders(workload, &common.contenders)?,
         rounds: common.rounds,
         window: Duration::from_secs_f64(common.seconds),
         batch_within: Duration::from_secs_f64(common.batch_within / 1000.0),
@@ -171,6 +195,9 @@ fn setup(workload: Workload, common: &CommonArgs, machine: Machine) -> Result<Se
 }
 
 fn check_sizes(workload: Workload, machine: &Machine) -> Result<(), Error> {
+    if let Workload::Storm { identities, at_once, shards } = workload {
+        return check_storm(identities, at_once, shards, machine);
+    }
     let connections = workload.connections();
     if connections == 0 {
         return refuse("--connections 0 leaves nothing to measure: use 1 or more".into());
@@ -185,6 +212,27 @@ fn check_sizes(workload: Workload, machine: &Machine) -> Result<(), Error> {
     }
     if !(1..=MESSAGE_BYTES_MAX).contains(&workload.bytes()) {
         return refuse(format!("--bytes {} is not between 1 and {MESSAGE_BYTES_MAX}", workload.bytes()));
+    }
+    Ok(())
+}
+
+fn check_storm(identities: u32, at_once: u32, shards: u16, machine: &Machine) -> Result<(), Error> {
+    let most = machine.descriptors_max.saturating_sub(DESCRIPTORS_RESERVED) / 2;
+    if identities == 0 || u64::from(identities) > most {
+        return refuse(format!(
+            "--identities {identities} is not between 1 and {most}: each has two connections at times, and the hard \
+             limit of descriptors (ulimit -Hn) is {}",
+            machine.descriptors_max
+        ));
+    }
+    if at_once == 0 || at_once > identities.min(BACKLOG) {
+        return refuse(format!(
+            "--at-once {at_once} is not between 1 and {}: a device comes once, and a listen queue holds {BACKLOG}",
+            identities.min(BACKLOG)
+        ));
+    }
+    if !(1..=64).contains(&shards) {
+        return refuse(format!("--shards {shards} is not between 1 and 64"));
     }
     Ok(())
 }
@@ -205,14 +253,16 @@ fn check_pace(workload: Workload) -> Result<(), Error> {
     Ok(())
 }
 
-fn contenders(names: &[String]) -> Result<Vec<Contender>, Error> {
+fn contenders(workload: Workload, names: &[String]) -> Result<Vec<Contender>, Error> {
+    let able = Contender::able(workload);
     if names.is_empty() {
-        return Ok(Contender::ALL.to_vec());
+        return Ok(able);
     }
     let mut contenders = Vec::new();
     for name in names {
-        let Some(contender) = Contender::from_name(name) else {
-            let known = Contender::ALL.map(Contender::name).join(", ");
+        let Some(contender) = Contender::from_name(name).filter(|contender| able.contains(contender)) else {
+            let known: Vec<&str> = able.into_iter().map(Contender::name).collect();
+            let known = known.join(", ");
             return refuse(format!("unknown contender '{name}': use some of {known}"));
         };
         if contenders.contains(&contender) {
@@ -250,6 +300,10 @@ mod tests {
             Command::Beats(BeatsArgs { connections, rate, common }) => {
                 (Workload::Beats { connections, rate }, common)
             }
+            Command::Storm(StormArgs { identities, at_once, shards, common }) => {
+                let at_once = at_once.unwrap_or(identities.min(BACKLOG));
+                (Workload::Storm { identities, at_once, shards }, common)
+            }
             Command::Serve { .. } | Command::Load { .. } => panic!("not a workload"),
         };
         setup(workload, &common, machine).map_err(|error| {
@@ -262,10 +316,13 @@ mod tests {
     fn defaults_measure_everyone() {
         let echo = ask("echo").unwrap();
         assert_eq!(echo.workload, Workload::Echo { connections: 1000, bytes: 32 });
-        assert_eq!(echo.contenders, Contender::ALL);
+        assert_eq!(echo.contenders, Contender::ALL[2..]);
         let beats = ask("beats --connections 19000 --contenders bare_epoll,bare_uring").unwrap();
         assert_eq!(beats.workload, Workload::Beats { connections: 19_000, rate: 5000 });
         assert_eq!(beats.contenders, [Contender::BareEpoll, Contender::BareUring]);
+        let storm = ask("storm").unwrap();
+        assert_eq!(storm.workload, Workload::Storm { identities: 2000, at_once: 2000, shards: 1 });
+        assert_eq!(storm.contenders, Contender::ALL);
     }
 
     #[test]
@@ -279,6 +336,12 @@ mod tests {
             ("echo --contenders bare_epoll,bare_epoll", "name it once"),
             ("echo --rounds 0", "between 1 and 99"),
             ("echo --seconds NaN", "between 0.05 and 600"),
+            ("echo --contenders accept_epoll", "use some of bare_uring, bare_epoll"),
+            ("storm --identities 0", "between 1 and 9936"),
+            ("storm --identities 10000", "between 1 and 9936"),
+            ("storm --identities 10 --at-once 11", "between 1 and 10"),
+            ("storm --identities 9000 --at-once 5000", "between 1 and 4096"),
+            ("storm --shards 0", "between 1 and 64"),
             ("beats --rate 0", "use 334 or more"),
             ("beats --rate 2000000", "at most 1000000"),
             ("beats --batch-within 2000", "between 0 and 100 ms"),

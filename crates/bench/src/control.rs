@@ -53,19 +53,23 @@ pub(crate) enum LoadReport {
 /// What a generator saw in its window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct LoadResult {
-    /// Messages echoed, or beats sent.
+    /// Messages echoed, beats sent, or claims answered.
     pub(crate) units: u64,
     pub(crate) elapsed_ns: u64,
     pub(crate) generator_cpu_ns: u64,
     /// None where nothing is answered.
     pub(crate) latency: Option<Latency>,
+    /// Mean time until all devices of a wave were served, where they come in waves.
+    pub(crate) wave_ns: Option<u64>,
 }
 
 /// Quantiles of the time to an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(clippy::struct_field_names, reason = "units are in the names")]
 pub(crate) struct Latency {
     pub(crate) p50_ns: u64,
     pub(crate) p99_ns: u64,
+    pub(crate) max_ns: u64,
 }
 
 /// Writes one report to stdout. A suite that no longer reads has ended, and so this process is about to.

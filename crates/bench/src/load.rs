@@ -13,6 +13,7 @@ mod conversation;
 mod echo_epoll;
 mod echo_uring;
 mod fleet;
+mod storm;
 mod window;
 
 use fleet::Fleet;
@@ -40,13 +41,13 @@ pub(crate) fn run(plan: &LoadPlan) {
 ///
 /// What the server, or this machine, did that no measurement can go on with.
 pub(crate) fn drive(plan: &LoadPlan, mut link: Link<'_>) -> Result<(), String> {
-    let fleet = Fleet::connect(plan)?;
     match plan.workload {
         Workload::Echo { .. } => match plan.engine {
-            Engine::IoUring => echo_uring::drive(plan, &fleet, &mut link),
-            Engine::Epoll => echo_epoll::drive(plan, &fleet, &mut link),
+            Engine::IoUring => echo_uring::drive(plan, &Fleet::connect(plan)?, &mut link),
+            Engine::Epoll => echo_epoll::drive(plan, &Fleet::connect(plan)?, &mut link),
         },
-        Workload::Beats { rate, .. } => beats::drive(plan, &fleet, rate, &mut link),
+        Workload::Beats { rate, .. } => beats::drive(plan, &Fleet::connect(plan)?, rate, &mut link),
+        Workload::Storm { identities, at_once, .. } => storm::drive(plan, identities, at_once, &mut link),
     }
 }
 
@@ -73,8 +74,13 @@ mod tests {
     use crate::plan::ServePlan;
     use crate::ring_unsafe::Ring;
 
-    const WORKLOADS: [Workload; 2] =
-        [Workload::Echo { connections: 20, bytes: 32 }, Workload::Beats { connections: 20, rate: 1000 }];
+    const WORKLOADS: [Workload; 3] = [
+        Workload::Echo { connections: 20, bytes: 32 },
+        Workload::Beats { connections: 20, rate: 1000 },
+        STORM,
+    ];
+
+    const STORM: Workload = Workload::Storm { identities: 50, at_once: 20, shards: 1 };
 
     /// Server and generator in this process, unpinned: what is counted must add up, not be fast.
     fn measure(
@@ -87,7 +93,8 @@ mod tests {
         let serve = ServePlan { contender, workload, core: 0, congestion: None, batch_within, dead_within };
         let server = contender.start(&serve).unwrap();
         let (warmup, window) = (Duration::from_millis(50), Duration::from_millis(300));
-        let plan = LoadPlan { workload, server, core: 0, engine, congestion: None, warmup, window };
+        let hangs_up = contender.hangs_up();
+        let plan = LoadPlan { workload, server, hangs_up, core: 0, engine, congestion: None, warmup, window };
         let (begin, begun) = mpsc::channel();
         let (reports, reported) = mpsc::channel();
         let generator = thread::spawn(move || {
@@ -104,10 +111,15 @@ mod tests {
 
     fn check(contender: Contender, engine: Engine, batch_within: Duration) {
         for workload in WORKLOADS {
+            if !Contender::able(workload).contains(&contender) {
+                continue;
+            }
             let result = measure(contender, workload, engine, batch_within);
             assert!(result.elapsed_ns >= 300_000_000);
             assert_eq!(result.latency.is_some(), workload.answered());
+            assert_eq!(result.wave_ns.is_some(), workload == STORM);
             match workload {
+                Workload::Storm { .. } => assert!(result.units > 50, "{result:?}"),
                 Workload::Echo { .. } => assert!(result.units > 100, "{result:?}"),
                 // Most of 300: a loaded machine may begin or end the window late.
                 Workload::Beats { .. } => assert!((200..=400).contains(&result.units), "{result:?}"),
@@ -126,17 +138,26 @@ mod tests {
     }
 
     #[test]
-    fn epoll_contenders_serve_both_workloads() {
+    fn epoll_contenders_serve_every_workload() {
+        check(Contender::AcceptEpoll, Engine::Epoll, Duration::ZERO);
         check(Contender::BareEpoll, Engine::Epoll, Duration::ZERO);
         check(Contender::HeartringEpoll, Engine::Epoll, Duration::ZERO);
     }
 
     #[test]
-    fn io_uring_contenders_serve_both_workloads() {
+    fn io_uring_contenders_serve_every_workload() {
         if !io_uring_is_missing() {
+            check(Contender::AcceptUring, Engine::IoUring, Duration::ZERO);
             check(Contender::BareUring, Engine::IoUring, Duration::ZERO);
             check(Contender::HeartringUring, Engine::IoUring, Duration::ZERO);
         }
+    }
+
+    #[test]
+    fn a_gateway_with_several_shards_weathers_a_storm() {
+        let storm = Workload::Storm { identities: 50, at_once: 20, shards: 3 };
+        let result = measure(Contender::HeartringEpoll, storm, Engine::Epoll, Duration::ZERO);
+        assert!(result.units > 50, "{result:?}");
     }
 
     #[test]

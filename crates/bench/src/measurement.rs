@@ -32,6 +32,7 @@ pub(crate) fn measure(
     let plan = LoadPlan {
         workload: setup.workload,
         server: addr,
+        hangs_up: contender.hangs_up(),
         core: setup.machine.generator_core,
         engine: setup.machine.generator,
         congestion: setup.machine.congestion(),
@@ -114,6 +115,7 @@ fn sample(
     let rate = match workload {
         Workload::Echo { .. } => Metric::MessagesPerS,
         Workload::Beats { .. } => Metric::BeatsPerS,
+        Workload::Storm { .. } => Metric::ClaimsPerS,
     };
     let mut sample = Sample::from([
         (workload.cost(), cpu_ns / units),
@@ -126,12 +128,19 @@ fn sample(
         sample.insert(Metric::LatencyP50Us, latency.p50_ns as f64 / 1e3);
         sample.insert(Metric::LatencyP99Us, latency.p99_ns as f64 / 1e3);
     }
+    if let Workload::Storm { .. } = workload {
+        sample.insert(Metric::ClaimsPerCoreS, units * 1e9 / cpu_ns);
+        let longest = load.latency.map(|latency| (Metric::LongestWaitMs, latency.max_ns));
+        let waits = longest.into_iter().chain(load.wave_ns.map(|wave_ns| (Metric::AllServedMs, wave_ns)));
+        sample.extend(waits.map(|(metric, ns)| (metric, ns as f64 / 1e6)));
+    }
     Ok(sample)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::control::Latency;
 
     #[test]
     fn cost_is_the_cpu_of_the_window_over_its_units() {
@@ -143,6 +152,7 @@ mod tests {
             elapsed_ns: 2_000_000_000,
             generator_cpu_ns: 1_000_000_000,
             latency: None,
+            wave_ns: None,
         };
         let sample = sample(workload, before, after, &load).unwrap();
         assert!((sample[&Metric::CpuNsPerBeat] - 5_000.0).abs() < 1e-9);
@@ -150,5 +160,30 @@ mod tests {
         assert!((sample[&Metric::WakeupsPerS] - 100.0).abs() < 1e-9);
         assert!((sample[&Metric::GeneratorBusy] - 0.5).abs() < 1e-9);
         assert!(!sample.contains_key(&Metric::LatencyP50Us));
+    }
+
+    #[test]
+    fn a_storm_is_also_told_per_core_and_by_its_longest_wait() {
+        let workload = Workload::Storm { identities: 10, at_once: 10, shards: 1 };
+        let before = ServerMark { cpu_ns: 0, voluntary_switches: 0 };
+        let after = ServerMark { cpu_ns: 500_000_000, voluntary_switches: 0 };
+        let latency = Latency { p50_ns: 1_000, p99_ns: 2_000, max_ns: 7_000_000 };
+        let load = LoadResult {
+            units: 50_000,
+            elapsed_ns: 2_000_000_000,
+            generator_cpu_ns: 0,
+            latency: Some(latency),
+            wave_ns: Some(9_000_000),
+        };
+        let sample = sample(workload, before, after, &load).unwrap();
+        for (metric, value) in [
+            (Metric::CpuNsPerClaim, 10_000.0),
+            (Metric::ClaimsPerCoreS, 100_000.0),
+            (Metric::ClaimsPerS, 25_000.0),
+            (Metric::LongestWaitMs, 7.0),
+            (Metric::AllServedMs, 9.0),
+        ] {
+            assert!((sample[&metric] - value).abs() < 1e-9, "{metric:?}");
+        }
     }
 }

@@ -10,14 +10,26 @@ pub(crate) enum Metric {
     CpuNsPerMessage,
     /// CPU time of the server process per one-way beat.
     CpuNsPerBeat,
+    /// CPU time of the server process per accept + first frame + claim + eviction of the former holder. For a server that
+    /// only accepts, per accept.
+    CpuNsPerClaim,
+    /// Claims per second of the server's CPU time: what one core could do if no generator held it up.
+    ClaimsPerCoreS,
     /// Echoes per second, as the generator counted them.
     MessagesPerS,
     /// Beats per second, as the generator sent them; below the asked rate, the generator was too slow.
     BeatsPerS,
-    /// Median time from a message's `send` to its echo, seen by the generator.
+    /// Claims answered per second, as the generator counted them; it pays for both ends of every handshake and is the limit
+    /// on most machines.
+    ClaimsPerS,
+    /// Median time from a message's `send`, or a device's connect, to the answer, seen by the generator.
     LatencyP50Us,
     /// The same, 99th percentile.
     LatencyP99Us,
+    /// The longest time from a device's connect to its answer.
+    LongestWaitMs,
+    /// From the first connect of those that come at once to the last answer; mean.
+    AllServedMs,
     /// Voluntary context switches of the server's threads: how often it went to sleep and was woken.
     WakeupsPerS,
     /// Share of one core that the server used.
@@ -34,10 +46,15 @@ impl Metric {
         match self {
             Metric::CpuNsPerMessage => "CPU ns/message",
             Metric::CpuNsPerBeat => "CPU ns/beat",
+            Metric::CpuNsPerClaim => "CPU ns/claim",
+            Metric::ClaimsPerCoreS => "claims/core s",
             Metric::MessagesPerS => "messages/s",
             Metric::BeatsPerS => "beats/s",
+            Metric::ClaimsPerS => "claims/s",
             Metric::LatencyP50Us => "p50 µs",
             Metric::LatencyP99Us => "p99 µs",
+            Metric::LongestWaitMs => "longest ms",
+            Metric::AllServedMs => "all served ms",
             Metric::WakeupsPerS => "wake-ups/s",
             Metric::ServerBusy => "server busy",
             Metric::GeneratorBusy => "generator busy",

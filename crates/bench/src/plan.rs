@@ -38,6 +38,8 @@ pub(crate) struct ServePlan {
 pub(crate) struct LoadPlan {
     pub(crate) workload: Workload,
     pub(crate) server: SocketAddr,
+    /// The server resets what it has accepted, and nothing else is to be expected of it.
+    pub(crate) hangs_up: bool,
     pub(crate) core: usize,
     pub(crate) engine: Engine,
     pub(crate) congestion: Option<String>,

@@ -3,8 +3,8 @@
 //!
 //! All unsafe code of this crate is here. What makes it sound is one decision: the memory that the kernel is
 //! given lives for ever (receive buffers and their ring are leaked, messages are static), so it outlives every
-//! operation, whatever the caller does; and no Rust reference to a buffer is ever made, since the server only
-//! passes them on and the generator only counts.
+//! operation, whatever the caller does; and no Rust reference to a buffer is ever made: servers pass them on or
+//! copy a few bytes out of them, and the generator only counts.
 
 use std::io;
 use std::marker::PhantomData;
@@ -99,6 +99,23 @@ impl Ring {
         self.push(opcode::RecvMulti::new(Fixed(slot), BUFFER_GROUP).build(), Kind::Receive, slot, 0)
     }
 
+    /// Receives what comes first, and nothing more.
+    pub(crate) fn receive_once(&mut self, slot: u32) -> io::Result<()> {
+        let receive = opcode::Recv::new(Fixed(slot), std::ptr::null_mut(), self.buffer_bytes);
+        let receive = receive.buf_group(BUFFER_GROUP).build().flags(squeue::Flags::BUFFER_SELECT);
+        self.push(receive, Kind::Receive, slot, 0)
+    }
+
+    /// A copy of the first bytes of a buffer that was received.
+    pub(crate) fn front<const BYTES: usize>(&self, buffer: u16) -> [u8; BYTES] {
+        assert!(BYTES <= self.buffer_bytes as usize, "a buffer is longer");
+        let front = self.buffer(buffer).cast::<[u8; BYTES]>();
+        // SAFETY: `buffer` checks the number, every buffer has `buffer_bytes` bytes, which were zeroed when they were
+        // leaked, and bytes have no alignment. The kernel may be filling a buffer that was given back; the copy is
+        // volatile, and its bytes are numbers, whatever they are.
+        unsafe { front.as_ptr().read_volatile() }
+    }
+
     /// Makes `conn` the ring's connection `slot`.
     pub(crate) fn adopt(&mut self, slot: u32, conn: BorrowedFd<'_>) -> io::Result<()> {
         self.io.submitter().register_files_update(slot, &[conn.as_raw_fd()]).map(drop)
@@ -143,19 +160,20 @@ impl Ring {
         self.free += 1;
     }
 
+    /// Hands over what was pushed, and waits for something to complete, and for company if there is time for it.
+    pub(crate) fn wait_with(&mut self, batch_within: Duration, into: &mut Vec<Completion>) -> io::Result<()> {
+        if batch_within.is_zero() { self.wait(into) } else { self.wait_for_batch(batch_within, into) }
+    }
+
     /// Hands over what was pushed, and waits for something to complete.
-    pub(crate) fn wait(&mut self, into: &mut Vec<Completion>) -> io::Result<()> {
+    fn wait(&mut self, into: &mut Vec<Completion>) -> io::Result<()> {
         self.publish_buffers();
         let submitted = self.io.submit_and_wait(1);
         self.reap(submitted, into)
     }
 
     /// The same, but waits for `batch_within` in any case, so that company can arrive.
-    pub(crate) fn wait_for_batch(
-        &mut self,
-        batch_within: Duration,
-        into: &mut Vec<Completion>,
-    ) -> io::Result<()> {
+    fn wait_for_batch(&mut self, batch_within: Duration, into: &mut Vec<Completion>) -> io::Result<()> {
         self.publish_buffers();
         let idle = Timespec::from(IDLE_WAIT);
         let args = SubmitArgs::new().min_wait_usec(batch_within.as_micros() as u32).timespec(&idle);

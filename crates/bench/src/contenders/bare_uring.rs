@@ -35,11 +35,7 @@ impl Service for BareUring {
     fn run(mut self) -> io::Result<Infallible> {
         let mut completions = Vec::new();
         loop {
-            if self.batch_within.is_zero() {
-                self.ring.wait(&mut completions)?;
-            } else {
-                self.ring.wait_for_batch(self.batch_within, &mut completions)?;
-            }
+            self.ring.wait_with(self.batch_within, &mut completions)?;
             for completion in completions.drain(..) {
                 self.handle(&completion)?;
             }

@@ -37,7 +37,8 @@ impl Fleet {
     }
 }
 
-fn connect(plan: &LoadPlan, index: u32, message: &[u8]) -> io::Result<Socket> {
+/// Connects device `index` and says `message`.
+pub(super) fn connect(plan: &LoadPlan, index: u32, message: &[u8]) -> io::Result<Socket> {
     let mut socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP))?;
     socket.set_tcp_nodelay(true)?;
     socket.set_linger(Some(Duration::ZERO))?;

@@ -26,6 +26,8 @@ pub(super) struct Window {
     length_ns: u64,
     units: u64,
     latency_ns: Histogram<u64>,
+    waves: u64,
+    waves_ns: u64,
 }
 
 impl Window {
@@ -37,6 +39,8 @@ impl Window {
             units: 0,
             // From 1 µs to 100 s with three digits; what is outside is counted at the edge.
             latency_ns: Histogram::new_with_bounds(1_000, 100_000_000_000, 3).expect("valid bounds"),
+            waves: 0,
+            waves_ns: 0,
         }
     }
 
@@ -54,6 +58,17 @@ impl Window {
             Phase::Measuring { .. } => {
                 self.units += 1;
                 self.latency_ns.saturating_record(latency_ns);
+            }
+            Phase::Warming { .. } | Phase::Steady | Phase::Ended => {}
+        }
+    }
+
+    /// All devices of a wave were served within `wave_ns`.
+    pub(super) fn wave_served(&mut self, wave_ns: u64) {
+        match self.phase {
+            Phase::Measuring { .. } => {
+                self.waves += 1;
+                self.waves_ns += wave_ns;
             }
             Phase::Warming { .. } | Phase::Steady | Phase::Ended => {}
         }
@@ -84,18 +99,21 @@ impl Window {
     fn begin(&mut self, link: &mut Link<'_>) {
         self.units = 0;
         self.latency_ns.reset();
+        (self.waves, self.waves_ns) = (0, 0);
         self.phase = Phase::Measuring { since: clock::now_ns(), cpu_ns_before: clock::process_cpu_ns() };
         (link.report)(LoadReport::Begun);
     }
 
     fn result(&self, elapsed_ns: u64, cpu_ns_before: u64) -> LoadResult {
         let quantile = |q| self.latency_ns.value_at_quantile(q);
-        let latency = Latency { p50_ns: quantile(0.5), p99_ns: quantile(0.99) };
+        let latency =
+            Latency { p50_ns: quantile(0.5), p99_ns: quantile(0.99), max_ns: self.latency_ns.max() };
         LoadResult {
             units: self.units,
             elapsed_ns,
             generator_cpu_ns: clock::process_cpu_ns() - cpu_ns_before,
             latency: (!self.latency_ns.is_empty()).then_some(latency),
+            wave_ns: self.waves_ns.checked_div(self.waves),
         }
     }
 }
@@ -112,6 +130,7 @@ mod tests {
         let plan = LoadPlan {
             workload: Workload::Echo { connections: 1, bytes: 1 },
             server: "127.0.0.1:1".parse().unwrap(),
+            hangs_up: false,
             core: 0,
             engine: crate::plan::Engine::Epoll,
             congestion: None,
