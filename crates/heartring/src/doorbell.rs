@@ -36,7 +36,8 @@ impl Doorbell {
     pub(crate) fn must_ring(&self) -> bool {
         // The letter is in before the look.
         fence(Ordering::SeqCst);
-        // Exchanged only if it sleeps: to write that it is awake over a word that says so would be one more word out of nowhere.
+        // Compared, not swapped: a swap would also write over a word that says awake already, and the model check cannot tell
+        // such a write from one that comes after the next sleep.
         self.asleep.load(Ordering::Relaxed)
             && self.asleep.compare_exchange(true, false, Ordering::Acquire, Ordering::Relaxed).is_ok()
     }

@@ -24,6 +24,8 @@ pub struct Gateway {
     /// `None`: the one in the process.
     directory: Option<MakeDirectory>,
     handle: Handle,
+    /// Who wants to be told when it listens.
+    listening: Option<Box<dyn FnOnce(&Running) + Send>>,
 }
 
 /// A gateway at work. Dropping it stops it in order.
@@ -56,7 +58,7 @@ pub struct Summary {
 impl Gateway {
     /// A gateway with this configuration.
     pub fn new(config: Config) -> Self {
-        Self { config, addrs: Vec::new(), directory: None, handle: Handle::default() }
+        Self { config, addrs: Vec::new(), directory: None, handle: Handle::default(), listening: None }
     }
 
     /// Adds an address to listen on, for example `0.0.0.0:7000`, `[::1]:7000` or, for a port that the kernel chooses,
@@ -83,6 +85,14 @@ impl Gateway {
     /// until then it says that the gateway does not run.
     pub fn handle(&self) -> Handle {
         self.handle.clone()
+    }
+
+    /// Has `tell` called once every shard listens: to print the ports that the kernel chose, for example, or to tell a
+    /// supervisor.
+    #[must_use]
+    pub fn when_listening(mut self, tell: impl FnOnce(&Running) + Send + 'static) -> Self {
+        self.listening = Some(Box::new(tell));
+        self
     }
 
     /// Starts, serves until SIGINT or SIGTERM, and stops in order. `handler` makes the handler of each shard, on the
@@ -158,6 +168,9 @@ impl Gateway {
         let watchdog =
             self.config.watchdog.map(|config| watchdog::Watchdog::start(&starting.control, config));
         starting.watchdog = watchdog.transpose().map_err(Error::Watchdog)?;
+        if let Some(tell) = self.listening {
+            tell(&starting);
+        }
         Ok(starting)
     }
 }
