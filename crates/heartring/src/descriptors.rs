@@ -24,7 +24,25 @@ pub enum Home {
     Ring,
 }
 
-/// Connections per shard.
+/// How many shards there are: as configured, or one per core, but none without a connection.
+pub(crate) fn shards(config: &Config, cores: usize) -> Result<u16, Error> {
+    let conns_max = config.limits.conns_max.unwrap_or(u32::MAX);
+    match config.shards {
+        Some(shards) if u32::from(shards) > conns_max => Err(Error::Descriptors(format!(
+            "conns_max {conns_max} leaves some of {shards} shards without a connection: take at most {conns_max}"
+        ))),
+        Some(shards) => Ok(shards),
+        None => Ok((cores.max(1) as u32).min(conns_max) as u16),
+    }
+}
+
+/// A shard's share of `conns_max`; together they are that number. `None` where there is no such limit.
+pub(crate) fn share(config: &Config, shards: u16, shard: u16) -> Option<u32> {
+    let (conns_max, shards) = (config.limits.conns_max?, u32::from(shards));
+    Some(conns_max / shards + u32::from(u32::from(shard) < conns_max % shards))
+}
+
+/// Connections per shard, the largest share.
 pub(crate) fn conns_per_shard(
     config: &Config,
     shards: u16,
@@ -126,6 +144,16 @@ mod tests {
     fn a_limit_is_divided_over_the_shards() {
         assert_eq!(conns_per_shard(&with_conns_max(101), 2, 1, Home::Process).unwrap(), 51);
         assert_eq!(conns_per_shard(&with_conns_max(101), 2, 1, Home::Ring).unwrap(), 51);
+    }
+
+    #[test]
+    fn the_shares_are_the_limit_and_nobody_gets_none() {
+        let config = with_conns_max(11);
+        assert_eq!([0, 1, 2].map(|shard| share(&config, 3, shard)), [Some(4), Some(4), Some(3)]);
+        assert_eq!(shards(&config, 64).unwrap(), 11);
+        let error = shards(&Config { shards: Some(12), ..config }, 64).unwrap_err().to_string();
+        assert!(error.contains("take at most 11"), "{error}");
+        assert_eq!(share(&Config::default(), 3, 0), None);
     }
 
     #[test]

@@ -127,7 +127,7 @@ impl Gateway {
         let choice = Choice::make(&self.config)?;
         let strategy = choice.deadlines(&self.config);
         let cores = affinity::cores();
-        let shards = self.config.shards.unwrap_or(cores.len().max(1) as u16);
+        let shards = descriptors::shards(&self.config, cores.len())?;
         let conns_max = descriptors::conns_per_shard(&self.config, shards, addrs.len() as u32, choice.home)?;
         let options = self.config.listen_options()?;
         ports::check_free(&addrs)?;
@@ -156,7 +156,7 @@ impl Gateway {
                 directory: Arc::clone(&directory),
                 config: self.config.clone(),
                 strategy,
-                conns_max,
+                conns_max: descriptors::share(&self.config, shards, shard).unwrap_or(conns_max),
                 addrs: addrs.clone(),
                 options: ListenOptions { reuse_port: shards > 1, ..options.clone() },
             };
@@ -201,7 +201,7 @@ impl Running {
         self.shards.len()
     }
 
-    /// How many connections each shard takes before it refuses.
+    /// How many connections each shard takes before it refuses; where `conns_max` cannot be divided evenly, the largest share.
     pub const fn conns_per_shard_max(&self) -> u32 {
         self.conns_max
     }
