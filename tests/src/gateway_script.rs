@@ -56,7 +56,7 @@ impl Protocol for PingLines {
         decoded
     }
 
-    fn ping(&self) -> Option<Bytes> {
+    fn ping(&self, _state: &()) -> Option<Bytes> {
         Some(Bytes::from_static(b"ping\n"))
     }
 

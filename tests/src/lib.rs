@@ -27,8 +27,7 @@ mod rig_patience;
 mod rig_run;
 mod rig_sim;
 mod rig_tcp;
-#[allow(unsafe_code)] // TCP_REPAIR
-mod vanish_unsafe;
+mod vanish;
 
 pub use cpu_time::cpu_time;
 pub use device::{Device, Fleet, kernel_forgets, kernel_states};
@@ -37,7 +36,9 @@ pub use gateway_child::{ChildStats, GatewayChild};
 pub use gateway_log::{Entry, Event, Log};
 pub use gateway_probe::{GatewayProbe, On};
 pub use gateway_script::{Framing, PingLines};
-pub use kernel_table::{TcpState, accept_queues, client_sockets, eventually, gateway_sockets, gateway_states, network_counter};
+pub use kernel_table::{
+    TcpState, accept_queues, client_sockets, eventually, gateway_sockets, gateway_states, network_counter,
+};
 pub use namespace::{FAR, NEAR, Wire};
 pub use own_network::{add_address, in_own_network};
 pub use privileged_unsafe::forbid_io_uring;
@@ -49,4 +50,4 @@ pub use rig_patience::Patience;
 pub use rig_run::{Run, on, pattern};
 pub use rig_sim::{SimRig, SimRigPeer};
 pub use rig_tcp::{Epoll, Kind, TcpPeer, TcpRig, Uring, UringPlain};
-pub use vanish_unsafe::vanish;
+pub use vanish::vanish;

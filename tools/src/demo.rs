@@ -16,8 +16,6 @@ mod reboot_gateway;
 mod reboot_scenario;
 mod reboot_summary;
 mod reboot_verdict;
-#[allow(unsafe_code)] // one system call that no safe wrapper offers
-mod repair_unsafe;
 mod silent_death;
 mod summary;
 mod verdict;

@@ -1,4 +1,4 @@
-//! The system calls that neither `rustix` nor `socket2` offers: TCP_INFO, SIOCOUTQ and TCP_RTO_MAX_MS.
+//! The system calls that neither `rustix` nor `socket2` offers: TCP_INFO, SIOCOUTQ, TCP_RTO_MAX_MS and TCP_REPAIR.
 //!
 //! Each function borrows its descriptor, so the descriptor is open for the call; the kernel checks whether it is a TCP
 //! socket. Nothing here keeps a pointer.
@@ -41,14 +41,23 @@ pub(crate) fn unsent_bytes(fd: BorrowedFd<'_>) -> io::Result<u32> {
 
 /// `setsockopt(TCP_RTO_MAX_MS)`. The kernel takes 1000 to 120 000.
 pub(crate) fn set_rto_max_ms(fd: BorrowedFd<'_>, millis: libc::c_int) -> io::Result<()> {
-    // SAFETY: the kernel reads one C int from `millis`, which outlives the call.
+    set_tcp_option(fd, TCP_RTO_MAX_MS, millis)
+}
+
+/// `setsockopt(TCP_REPAIR)`.
+pub(crate) fn set_repair(fd: BorrowedFd<'_>) -> io::Result<()> {
+    set_tcp_option(fd, libc::TCP_REPAIR, 1)
+}
+
+fn set_tcp_option(fd: BorrowedFd<'_>, option: libc::c_int, value: libc::c_int) -> io::Result<()> {
+    // SAFETY: the kernel reads one C int from `value`, which outlives the call.
     let status = unsafe {
         libc::setsockopt(
             fd.as_raw_fd(),
             libc::IPPROTO_TCP,
-            TCP_RTO_MAX_MS,
-            ptr::from_ref(&millis).cast(),
-            size_of_val(&millis) as libc::socklen_t,
+            option,
+            ptr::from_ref(&value).cast(),
+            size_of_val(&value) as libc::socklen_t,
         )
     };
     checked(status)

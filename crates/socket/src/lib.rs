@@ -5,14 +5,15 @@
 //! - [`examine`] asks the kernel what it knows about a connection; [`set_abortive`] makes its close a reset.
 //! - [`accept_queue`] says how many clients wait at a listener; [`stop_listening`] and [`listen_again`] take it from its
 //!   address and put it back, from any thread.
+//! - [`enter_repair`] is for fleets and tests: a socket that dies without a word.
 //! - [`now`] is the clock, [`WakeFd`] the doorbell.
 //!
-//! The wrappers (`socket2`, `rustix`) lack three calls. They are in `kernel_unsafe.rs`, which holds all the `unsafe` of
+//! The wrappers (`socket2`, `rustix`) lack four calls. They are in `kernel_unsafe.rs`, which holds all the `unsafe` of
 //! this crate.
 
 mod accept_queue;
 mod evidence;
-#[allow(unsafe_code)] // three system calls that no safe wrapper offers
+#[allow(unsafe_code)] // four system calls that no safe wrapper offers
 mod kernel_unsafe;
 mod listener;
 mod wake;
@@ -45,6 +46,16 @@ pub fn now() -> Instant {
 /// What `setsockopt` says; on an open TCP socket nothing.
 pub fn set_abortive(fd: BorrowedFd<'_>) -> io::Result<()> {
     Ok(rustix::net::sockopt::set_socket_linger(fd, Some(Duration::ZERO))?)
+}
+
+/// Puts a TCP socket into repair mode, in which its close sends neither FIN nor RST: as a device dies that loses power. What
+/// is sent to it later is answered with RST, as by a device that has rebooted.
+///
+/// # Errors
+///
+/// `EPERM` without CAP_NET_ADMIN.
+pub fn enter_repair(fd: BorrowedFd<'_>) -> io::Result<()> {
+    kernel_unsafe::set_repair(fd)
 }
 
 #[cfg(test)]

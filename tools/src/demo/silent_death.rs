@@ -4,10 +4,9 @@ use std::io;
 use std::net::TcpStream;
 use std::os::fd::AsFd;
 
+use heartring_socket::enter_repair;
 use rustix::net::{AddressFamily, SocketType, socket};
 use serde::{Deserialize, Serialize};
-
-use super::repair_unsafe::enter_repair;
 
 /// The ways to die, of which the process may not have the first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
