@@ -50,6 +50,14 @@ impl Choice {
         Ok(choice)
     }
 
+    /// When io_uring could be probed and could not be used.
+    pub(crate) fn instead_of_uring(why: &str) -> Result<Self, Error> {
+        let choice =
+            epoll(format!("io_uring refused: {why}")).map_err(|_| Error::UringRefused(why.to_owned()))?;
+        tracing::info!(backend = choice.backend.name(), reason = choice.reason, "backend chosen after all");
+        Ok(choice)
+    }
+
     /// Who keeps the deadlines if the configuration leaves it open.
     pub(crate) fn deadlines(&self, config: &Config) -> DeadlineStrategy {
         config.deadlines.unwrap_or(match self.backend {

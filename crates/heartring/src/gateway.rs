@@ -7,7 +7,8 @@ use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 
 use heartring_core::{
-    Config, DeadlineStrategy, Directory, Handler, ListenOptions, Listener, Partition, ShardId, Stats,
+    BackendChoice, Config, DeadlineStrategy, Directory, Handler, ListenOptions, Listener, Partition, ShardId,
+    Stats,
 };
 
 use crate::choice::{Backend, Choice};
@@ -25,8 +26,10 @@ pub struct Gateway {
     directory: Option<MakeDirectory>,
     handle: Handle,
     /// Who wants to be told when it listens.
-    listening: Option<Box<dyn FnOnce(&Running) + Send>>,
+    listening: Option<TellListening>,
 }
+
+type TellListening = Box<dyn FnOnce(&Running) + Send>;
 
 /// A gateway at work. Dropping it stops it in order.
 pub struct Running {
@@ -117,14 +120,32 @@ impl Gateway {
     /// # Errors
     ///
     /// If it cannot start; nothing is left half-started then.
-    pub fn start<H, F>(self, handler: F) -> Result<Running, Error>
+    pub fn start<H, F>(mut self, handler: F) -> Result<Running, Error>
     where
         H: Handler + 'static,
         F: Fn(ShardId) -> H + Send + Sync + 'static,
     {
         self.config.validate()?;
+        let handler = Arc::new(handler);
+        let running = match self.start_on(Choice::make(&self.config)?, &handler) {
+            // The probe's ring was small. What memory may be locked need not suffice for those of the shards.
+            Err(Error::UringRefused(why)) if self.config.backend == BackendChoice::Auto => {
+                self.start_on(Choice::instead_of_uring(&why)?, &handler)?
+            }
+            started => started?,
+        };
+        if let Some(tell) = self.listening.take() {
+            tell(&running);
+        }
+        Ok(running)
+    }
+
+    fn start_on<H, F>(&self, choice: Choice, handler: &Arc<F>) -> Result<Running, Error>
+    where
+        H: Handler + 'static,
+        F: Fn(ShardId) -> H + Send + Sync + 'static,
+    {
         let mut addrs = resolve(&self.addrs)?;
-        let choice = Choice::make(&self.config)?;
         let strategy = choice.deadlines(&self.config);
         let cores = affinity::cores();
         let shards = descriptors::shards(&self.config, cores.len())?;
@@ -136,12 +157,11 @@ impl Gateway {
         let hasher = RandomState::new();
         let letters_max = self.config.limits.mailbox_letters_max;
         let control = Arc::new(Control::new(shards, hasher.clone(), letters_max, stuck_after));
-        let directory = self.directory.unwrap_or_else(|| in_process(hasher, &self.config));
-        let handler = Arc::new(handler);
+        let directory = self.directory.clone().unwrap_or_else(|| in_process(hasher, &self.config));
         self.handle.connect(&control);
         let mut starting = Running {
             control,
-            handle: self.handle,
+            handle: self.handle.clone(),
             shards: Vec::new(),
             addrs: Vec::new(),
             choice,
@@ -162,15 +182,12 @@ impl Gateway {
             };
             let core = self.config.pin.then(|| cores.get(usize::from(shard) % cores.len().max(1)).copied());
             // If one fails, dropping `starting` stops the others. The first one finds the ports that the kernel chooses.
-            addrs = starting.add_shard(plan, core.flatten(), Arc::clone(&handler))?;
+            addrs = starting.add_shard(plan, core.flatten(), Arc::clone(handler))?;
         }
         starting.addrs = addrs;
         let watchdog =
             self.config.watchdog.map(|config| watchdog::Watchdog::start(&starting.control, config));
         starting.watchdog = watchdog.transpose().map_err(Error::Watchdog)?;
-        if let Some(tell) = self.listening {
-            tell(&starting);
-        }
         Ok(starting)
     }
 }

@@ -4,7 +4,7 @@
 
 use std::fmt;
 use std::sync::mpsc::{self, SyncSender};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -25,7 +25,7 @@ use crate::snapshot::{ShardSnapshot, Snapshot};
 #[derive(Clone, Default)]
 pub struct Handle {
     /// Empty until the gateway starts.
-    control: Arc<OnceLock<Arc<Control>>>,
+    control: Arc<RwLock<Option<Arc<Control>>>>,
 }
 
 /// Why a letter was not accepted.
@@ -64,7 +64,7 @@ impl Handle {
         let identity = Identity::new(identity);
         let control = self.control()?;
         let owner = control.owner(&identity);
-        put(control, owner, Post::Outside(Letter::Request(Request::Forward { identity, payload })))
+        put(&control, owner, Post::Outside(Letter::Request(Request::Forward { identity, payload })))
     }
 
     /// Sends a payload to every connection of every shard.
@@ -82,7 +82,7 @@ impl Handle {
     ///
     /// [`MailError`]; nothing is posted then.
     pub fn post(&self, to: ShardId, message: Bytes) -> Result<(), MailError> {
-        put(self.control()?, to, Post::Outside(Letter::Message(message)))
+        put(self.control()?.as_ref(), to, Post::Outside(Letter::Message(message)))
     }
 
     /// Posts a message to the handlers of all shards.
@@ -112,7 +112,7 @@ impl Handle {
     /// [`MailError`]; a directory tries again after [`MailError::Full`], since a claim that is never answered costs the
     /// connection.
     pub fn order(&self, to: ShardId, order: Order) -> Result<(), MailError> {
-        put(self.control()?, to, Post::Outside(Letter::Order(order)))
+        put(self.control()?.as_ref(), to, Post::Outside(Letter::Order(order)))
     }
 
     /// Asks every shard how it is and waits for the answers, at most `within`. A shard that does not answer by then is `None`.
@@ -131,7 +131,7 @@ impl Handle {
         let mut shards = vec![None; usize::from(control.shards())];
         // Room for all, so that no shard ever waits to answer.
         let (answer, answers) = mpsc::sync_channel(shards.len());
-        let asked = control.shard_ids().filter(|&shard| ask(control, shard, &answer)).count();
+        let asked = control.shard_ids().filter(|&shard| ask(&control, shard, &answer)).count();
         drop(answer);
         for _ in 0..asked {
             let left = within.saturating_sub(asked_at.elapsed());
@@ -146,28 +146,28 @@ impl Handle {
     /// How the shards do, as [`Running::health`](crate::Running::health): none of them is asked. No shard is in it before the
     /// gateway starts.
     pub fn health(&self) -> Health {
-        self.control.get().map_or_else(Health::default, |control| Health::look(control.watched()))
+        self.control().map_or_else(|_| Health::default(), |control| Health::look(control.watched()))
     }
 
     /// Begins to stop the gateway, as [`Running::stop`](crate::Running::stop). One that has not started is not stopped.
     pub fn stop(&self) {
-        if let Some(control) = self.control.get() {
+        if let Ok(control) = self.control() {
             control.drain();
         }
     }
 
     /// How many shards the gateway has; none before it starts.
     pub fn shards(&self) -> u16 {
-        self.control.get().map_or(0, |control| control.shards())
+        self.control().map_or(0, |control| control.shards())
     }
 
-    /// The gateway starts.
+    /// The gateway starts, perhaps for the second time, on the other backend.
     pub(crate) fn connect(&self, control: &Arc<Control>) {
-        assert!(self.control.set(Arc::clone(control)).is_ok(), "a gateway starts once");
+        *self.control.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(control));
     }
 
-    fn control(&self) -> Result<&Control, MailError> {
-        self.control.get().map(AsRef::as_ref).ok_or(MailError::Stopped)
+    fn control(&self) -> Result<Arc<Control>, MailError> {
+        self.control.read().unwrap_or_else(PoisonError::into_inner).clone().ok_or(MailError::Stopped)
     }
 
     fn put_everywhere(&self, letter: &Letter) -> Result<(), MailError> {

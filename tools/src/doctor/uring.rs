@@ -173,10 +173,16 @@ fn memlock(machine: &Machine, settings: &Settings) -> Finding {
         Ok(_) if machine.may_lock_memory() => Judgement::ok(
             "does not matter: this process has CAP_IPC_LOCK; look again as the gateway's own user",
         ),
-        Ok(_) if limit_kib.is_some_and(|kib| kib < needed) => Judgement::fail(format!(
-            "a small ring fits, but {shards} lock {needed} KiB: the gateway does not start"
-        ))
-        .set(format!("{raise}, or --backend epoll")),
+        Ok(_) if limit_kib.is_some_and(|kib| kib < needed) => {
+            let what = format!("a small ring fits, but {shards} lock {needed} KiB");
+            match settings.config.backend {
+                BackendChoice::Uring => Judgement::fail(format!("{what}: the gateway does not start")),
+                BackendChoice::Auto | BackendChoice::Epoll => {
+                    Judgement::warn(format!("{what}: the gateway takes epoll"))
+                }
+            }
+            .set(format!("{raise}, or --backend epoll"))
+        }
         Ok(_) => Judgement::ok(format!("{shards} lock {needed} KiB of it; all processes of a user share it")),
     };
     Finding::new("RLIMIT_MEMLOCK", value, judgement)
@@ -260,7 +266,11 @@ mod tests {
             memlock(&machine, &Settings::usual(&machine)).judgement
         };
         let short = locked(423, |machine| machine);
-        assert_eq!(short.verdict, Verdict::Fail);
+        assert_eq!(short.verdict, Verdict::Warn);
+        let mut machine = Machine::healthy();
+        machine.memlock.current = Some(423 * 1024);
+        let demanded = Settings::with(&machine, |config| config.backend = BackendChoice::Uring);
+        assert_eq!(memlock(&machine, &demanded).judgement.verdict, Verdict::Fail);
         assert!(
             short.set.as_ref().unwrap().starts_with("ulimit -l 848 "),
             "twice what two rings lock: {short:?}"
