@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use heartring::{Backend, BackendChoice, Config, DeadlineStrategy, Error, Gateway, Lines};
 use heartring_tests::{Device, Fleet, GatewayProbe, On, alone, forbid_io_uring};
+use rustix::process::{Resource, Rlimit, setrlimit};
+use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
 
 /// Runs `body` in a process in which io_uring is forbidden.
 fn without_io_uring(test: &str, body: impl FnOnce()) {
@@ -56,6 +58,25 @@ fn a_demand_for_io_uring_is_an_error_with_a_remedy() {
         let text = error.to_string();
         assert!(text.contains("EPERM") && text.contains("seccomp"), "{text}");
         assert!(text.contains("epoll") && !text.contains('\n'), "one line with a remedy: {text}");
+    });
+}
+
+/// The probe's small ring fits into what memory may be locked, those of the shards do not. (Kernels 5.12 to 6.13 do not charge
+/// rings to their user: there the gateway gets them.)
+#[test]
+fn auto_falls_back_to_epoll_when_the_rings_do_not_fit() {
+    alone("auto_falls_back_to_epoll_when_the_rings_do_not_fit", || {
+        let mut sets = capabilities(None).expect("a thread may read its own");
+        sets.effective.remove(CapabilitySet::IPC_LOCK); // With it, nothing is charged.
+        set_capabilities(None, sets).expect("a thread may give them up");
+        let little = Rlimit { current: Some(64 << 10), maximum: Some(64 << 10) };
+        setrlimit(Resource::Memlock, little).expect("a limit can be lowered");
+        let make = |_shard| Silent;
+        let running = Gateway::new(config(BackendChoice::Auto)).listen("127.0.0.1:0").start(make).unwrap();
+        let (backend, reason) = (running.backend(), running.backend_reason().to_owned());
+        assert!(backend == Backend::Uring || reason.contains("RLIMIT_MEMLOCK"), "{reason}");
+        running.stop();
+        assert_eq!(running.join().unwrap().backend, backend);
     });
 }
 
