@@ -43,6 +43,9 @@ pub struct Config {
     pub watchdog: Option<Watchdog>,
     /// See [`ListenOptions::backlog`].
     pub backlog: u32,
+    /// See [`ListenOptions::send_buffer_bytes`]. What the kernel holds for a slow peer is old: a state that is sent with
+    /// [`Conn::send_latest`](crate::Conn::send_latest) no longer gives way to a newer one there.
+    pub send_buffer_bytes: Option<u32>,
     /// See [`ListenOptions::congestion_control`].
     pub congestion_control: Option<String>,
     /// Whether `Gateway::run` ends the gateway in order on SIGINT and SIGTERM.
@@ -206,6 +209,7 @@ impl Default for Config {
             flap_guard: Some(FlapGuard::default()),
             watchdog: Some(Watchdog::default()),
             backlog: ListenOptions::default().backlog,
+            send_buffer_bytes: None,
             congestion_control: None,
             handle_signals: true,
         }
@@ -266,7 +270,7 @@ impl Config {
             nodelay: true,
             reuse_port: true,
             receive_buffer_bytes: None,
-            send_buffer_bytes: None,
+            send_buffer_bytes: self.send_buffer_bytes,
             congestion_control: self.congestion_control.clone(),
         })
     }

@@ -217,6 +217,17 @@ impl Conns<'_> {
         self.table.outbox.post(to, message)
     }
 
+    /// Posts a message to the handlers of all other shards.
+    ///
+    /// # Errors
+    ///
+    /// [`PostError::Full`] if one of them does not take its mail. The rest get the message all the same.
+    pub fn post_to_others(&mut self, message: &Bytes) -> Result<(), PostError> {
+        let here = self.shard();
+        let others = (0..self.shards()).map(ShardId).filter(|shard| *shard != here);
+        others.fold(Ok(()), |posted, shard| posted.and(self.post(shard, message.clone())))
+    }
+
     /// Sends a payload to the connection that holds an identity, wherever it lives. At most once: whether there was one is
     /// counted in [`Stats::undelivered`] and not told.
     pub fn send_to(&mut self, identity: &[u8], payload: Bytes) {

@@ -1,5 +1,7 @@
 //! What a handler remembers of each of its connections.
 
+use std::ops::{Index, IndexMut};
+
 use crate::id::ConnId;
 
 /// A value per connection, found by the connection's slot: one load, no hash.
@@ -67,6 +69,22 @@ impl<T> ConnMap<T> {
     }
 }
 
+/// For values that are there from [`Handler::opened`](crate::Handler::opened) to [`Handler::closed`](crate::Handler::closed): not
+/// to find one is a bug.
+impl<T> Index<ConnId> for ConnMap<T> {
+    type Output = T;
+
+    fn index(&self, conn: ConnId) -> &T {
+        self.get(conn).expect("something is remembered of this connection")
+    }
+}
+
+impl<T> IndexMut<ConnId> for ConnMap<T> {
+    fn index_mut(&mut self, conn: ConnId) -> &mut T {
+        self.get_mut(conn).expect("something is remembered of this connection")
+    }
+}
+
 impl<T> Default for ConnMap<T> {
     fn default() -> Self {
         Self::new()
@@ -87,6 +105,7 @@ mod tests {
         assert_eq!(map.insert(new, 'b'), Some('a'));
         assert_eq!((map.get(old), map.len()), (None, 1));
         assert_eq!(map.get_mut(new), Some(&mut 'b'));
+        assert_eq!((map[new], &mut map[new]), ('b', &mut 'b'));
         assert_eq!(map.iter().collect::<Vec<_>>(), [(new, &'b')]);
         assert_eq!((map.remove(new), map.is_empty()), (Some('b'), true));
     }

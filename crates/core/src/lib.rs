@@ -94,7 +94,7 @@ pub use liveness::{DEAD_WITHIN_MAX, DEAD_WITHIN_MIN, ExplainRow, Liveness, Overr
 pub use mail::{Letter, Order, PostError, Request};
 pub use op::{CloseHow, Completion, Op, OpKind, OpSet, RecvEnd, WatchEnd};
 pub use partition::{FlapGuard, Partition};
-pub use protocol::{Decoded, FrameKind, LengthPrefixed, Lines, Protocol, Raw};
+pub use protocol::{Decoded, FrameKind, LengthPrefixed, Lines, MqttPackets, Protocol, Raw};
 pub use shard::{Place, Shard};
 pub use slots::Slots;
 pub use stats::Stats;

@@ -2,7 +2,8 @@
 //!
 //! A full mailbox must neither block its sender nor lose a letter. What it does not take waits here, in order, one queue per
 //! receiver. What handlers post is bounded by `outbox_letters_max`; what the directory posts is bounded by the connections:
-//! each claims once, is released once, and is evicted at most once.
+//! each claims once, is released once, and is evicted at most once. Connections come and go while a shard takes nothing: when
+//! more letters wait for it than that and all connections of this shard account for, no claim is added.
 
 use std::collections::VecDeque;
 
@@ -17,11 +18,15 @@ pub(crate) struct Outbox {
     queues: Vec<VecDeque<Letter>>,
     waiting: usize,
     letters_max: u32,
+    /// How many may wait for a receiver when a claim is added.
+    before_claim_max: usize,
 }
 
 impl Outbox {
-    pub(crate) fn new(shards: u16, letters_max: u32) -> Self {
-        Self { queues: (0..shards).map(|_| VecDeque::new()).collect(), waiting: 0, letters_max }
+    /// For a shard of so many slots.
+    pub(crate) fn new(shards: u16, letters_max: u32, slots: u32) -> Self {
+        let queues = (0..shards).map(|_| VecDeque::new()).collect();
+        Self { queues, waiting: 0, letters_max, before_claim_max: letters_max as usize + slots as usize }
     }
 
     /// Adds what the shard itself has to say.
@@ -33,6 +38,11 @@ impl Outbox {
     /// Whether what can be refused should still be added.
     pub(crate) fn has_room(&self, to: ShardId) -> bool {
         self.queues[usize::from(to.0)].len() < self.letters_max as usize
+    }
+
+    /// Whether a claim should still be added.
+    pub(crate) fn has_room_for_claim(&self, to: ShardId) -> bool {
+        self.queues[usize::from(to.0)].len() < self.before_claim_max
     }
 
     /// Adds what a handler has to say.
@@ -82,13 +92,14 @@ mod tests {
 
     #[test]
     fn what_is_not_taken_waits_in_order_and_holds_up_nobody_else() {
-        let mut outbox = Outbox::new(2, 2);
+        let mut outbox = Outbox::new(2, 2, 1);
         for text in ["a", "b"] {
             outbox.post(ShardId(0), Bytes::from(text)).unwrap();
             outbox.post(ShardId(1), Bytes::from(text)).unwrap();
         }
         assert_eq!(outbox.post(ShardId(0), Bytes::new()), Err(PostError::Full { to: ShardId(0), max: 2 }));
         assert_eq!(outbox.post(ShardId(2), Bytes::new()), Err(PostError::NoShard(ShardId(2))));
+        assert!(outbox.has_room_for_claim(ShardId(0)));
         let mut carried = Vec::new();
         outbox.offer(&mut |to, letter| {
             if to == ShardId(0) && carried.len() == 1 {

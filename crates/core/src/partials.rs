@@ -109,6 +109,9 @@ impl Partials {
         bytes.drain(..used);
         self.bytes -= used as u64;
         let left = bytes.len();
+        if left == 0 {
+            forget(&mut bytes); // The pool may have the buffer back already: its connection can end while it is lent.
+        }
         let partial = &mut self.entries[id.index()];
         (partial.bytes, partial.seen) = (bytes, left);
         left
@@ -118,10 +121,7 @@ impl Partials {
     pub(crate) fn release(&mut self, id: PartialId) {
         let bytes = &mut self.entries[id.index()].bytes;
         self.bytes -= bytes.len() as u64;
-        bytes.clear();
-        if bytes.capacity() > POOLED_BYTES_MAX {
-            *bytes = Vec::new();
-        }
+        forget(bytes);
         self.free.push(id.index() as u32);
     }
 
@@ -139,10 +139,30 @@ impl Partials {
     }
 }
 
+/// Empties a buffer for the pool.
+fn forget(bytes: &mut Vec<u8>) {
+    bytes.clear();
+    if bytes.capacity() > POOLED_BYTES_MAX {
+        *bytes = Vec::new();
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::time::Instant;
+
+    #[test]
+    fn a_large_buffer_is_not_kept_although_its_connection_ends_while_it_is_lent() {
+        let mut partials = Partials::new(1 << 20);
+        let front = vec![0; 2 * POOLED_BYTES_MAX];
+        let id = partials.begin(&front, front.len(), Tick::at_or_after(Instant::ZERO)).unwrap();
+        let (lent, _) = partials.take(id);
+        partials.release(id);
+        let used = lent.len();
+        partials.put_back(id, lent, used);
+        assert_eq!((partials.open(), partials.bytes, partials.entries[0].bytes.capacity()), (0, 0, 0));
+    }
 
     #[test]
     fn bytes_are_counted_until_they_are_used_or_released() {

@@ -2,12 +2,14 @@
 
 mod length_prefixed;
 mod lines;
+mod mqtt;
 mod raw;
 
 use bytes::Bytes;
 
 pub use length_prefixed::LengthPrefixed;
 pub use lines::Lines;
+pub use mqtt::MqttPackets;
 pub use raw::Raw;
 
 /// Turns a stream of bytes into frames, and says which of them are heartbeats.
@@ -29,8 +31,14 @@ pub trait Protocol {
     /// several frames.
     fn decode<'a>(&self, state: &'a mut Self::State, input: &'a [u8], seen: usize) -> Decoded<'a>;
 
-    /// What to send to a connection whose beat is overdue; `None` where the protocol has no ping.
-    fn ping(&self) -> Option<Bytes> {
+    /// Called after each run of bytes, when no payload is lent out any more: memory that payloads lay in can be given back.
+    fn tidy(&self, state: &mut Self::State) {
+        let _ = state;
+    }
+
+    /// What to send to a connection whose beat is overdue; `None` where the protocol has no ping, or none yet.
+    fn ping(&self, state: &Self::State) -> Option<Bytes> {
+        let _ = state;
         None
     }
 

@@ -157,6 +157,7 @@ impl<H: Handler> Shard<H> {
             Completion::Closed { conn } => {
                 self.landed(conn, OpKind::Close);
                 self.table.free(conn);
+                self.forget_protocol_state(conn);
             }
             Completion::Unlistened { listener } => self.doors.remove(listener),
             Completion::Woken => {}

@@ -43,7 +43,10 @@ pub(crate) enum State {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
     /// The handler says its last word.
-    LastWord,
+    LastWord {
+        /// Whether the peer can hear it.
+        heard: bool,
+    },
     /// What is queued is being sent; the drain deadline runs.
     Flush {
         /// What follows: our FIN, or, since the peer has sent its own, the close.
@@ -172,10 +175,12 @@ impl State {
             | Self::Live
             | Self::Overdue
             | Self::Suspect(_)
-            | Self::Closing(Step::LastWord) => true,
+            | Self::Closing(Step::LastWord { heard: true }) => true,
             Self::Accepting
             | Self::Grace(_)
-            | Self::Closing(Step::Flush { .. } | Step::Fin | Step::Release) => false,
+            | Self::Closing(
+                Step::LastWord { heard: false } | Step::Flush { .. } | Step::Fin | Step::Release,
+            ) => false,
         }
     }
 }
@@ -183,11 +188,11 @@ impl State {
 impl Step {
     const fn precedes(self, next: Self) -> bool {
         match (self, next) {
-            (Self::LastWord, Self::Flush { .. } | Self::Release)
+            (Self::LastWord { .. }, Self::Flush { .. } | Self::Release)
             | (Self::Flush { .. }, Self::Flush { then: AfterFlush::Release } | Self::Fin | Self::Release)
             | (Self::Fin, Self::Release) => true,
-            (_, Self::LastWord)
-            | (Self::LastWord, Self::Fin)
+            (_, Self::LastWord { .. })
+            | (Self::LastWord { .. }, Self::Fin)
             | (Self::Flush { .. }, Self::Flush { then: AfterFlush::Fin | AfterFlush::Reset })
             | (Self::Fin, Self::Flush { .. } | Self::Fin)
             | (Self::Release, Self::Flush { .. } | Self::Fin | Self::Release) => false,

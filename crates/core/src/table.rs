@@ -9,13 +9,12 @@ use std::time::Duration;
 use bytes::{Buf, Bytes};
 use thiserror::Error;
 
-use crate::claims::{Claim, ClaimState};
+use crate::claims::Claim;
 use crate::config::{DeadlineStrategy, Limits};
 use crate::config_error::ConfigError;
 use crate::deadlines::{Deadlines, Tick, Ticks};
 use crate::errno::Errno;
-use crate::id::{ConnAt, ConnId, ShardId};
-use crate::identity::{ClaimError, Identity};
+use crate::id::{ConnId, ShardId};
 use crate::liveness::Liveness;
 use crate::mail::Request;
 use crate::op::{Op, OpKind, OpSet};
@@ -58,7 +57,7 @@ pub(crate) struct Table {
     pub(crate) conns: Slots<Record>,
     /// When the next beat is too late: the hello deadline in Greeting, overdue in Live, dead in Overdue.
     pub(crate) beats: Deadlines,
-    /// Everything else that runs out: partial frames, stalled sends, grace, drain.
+    /// Everything else that runs out: partial frames, stalled sends, undecided claims, grace, drain.
     pub(crate) stalls: Deadlines,
     pub(crate) partials: Partials,
     queues: SendQueues,
@@ -85,7 +84,7 @@ pub(crate) struct Record {
     pub(crate) send_errno: Option<Errno>,
     pub(crate) partial: Option<PartialId>,
     /// What it has claimed to be.
-    claim: Option<Box<Claim>>,
+    pub(crate) claim: Option<Box<Claim>>,
     queue: Option<SendQueueId>,
     /// Bytes accepted from the handler and not yet taken by the socket.
     pub(crate) unsent: u32,
@@ -95,7 +94,7 @@ pub(crate) struct Record {
     pub(crate) overdue_after: Ticks,
     /// ...and after which the connection is dead.
     pub(crate) dead_within: Ticks,
-    /// The last proof of life, as known when the beat became overdue. Before, `beats` tells it.
+    /// The last proof of life, as known when the beat became overdue or a claim was made. Before, `beats` tells it.
     pub(crate) proved: Tick,
     /// The deadline that an overdue connection is measured by.
     pub(crate) deadline: Tick,
@@ -130,7 +129,7 @@ impl Table {
             ops: Vec::new(),
             close_requests: Vec::new(),
             requests: VecDeque::new(),
-            outbox: Outbox::new(shards, limits.outbox_letters_max),
+            outbox: Outbox::new(shards, limits.outbox_letters_max, slots),
             stats: Stats::default(),
         }
     }
@@ -303,17 +302,14 @@ impl Table {
         }
     }
 
-    /// Sets the stall deadline to the earlier of the partial frame's and the send's. Other states have set their own.
+    /// Sets the stall deadline to the earliest of the partial frame's, the send's and the claim's. Other states have set
+    /// their own.
     pub(crate) fn reset_stall(&mut self, id: ConnId) {
-        if !self.conns.get(id).is_some_and(Record::stalls_by_frames_and_sends) {
+        if !self.conns.get(id).is_some_and(Record::stalls_by_its_own_work) {
             return;
         }
-        let frame = self.frame_due(id);
-        let due = match (frame, self.send_due(id)) {
-            (Some(frame), Some(send)) => Some(frame.min(send)),
-            (frame, send) => frame.or(send),
-        };
-        match due {
+        let due = [self.frame_due(id), self.send_due(id), self.claim_due(id)];
+        match due.into_iter().flatten().reduce(Tick::min) {
             Some(due) => self.stalls.set(id.slot(), due),
             None => self.stalls.clear(id.slot()),
         }
@@ -330,46 +326,19 @@ impl Table {
         self.conns.get(id).filter(|record| record.ops.contains(OpKind::Send)).map(|record| record.send_due)
     }
 
-    /// Claims an identity for a connection: the directory will be asked.
-    pub(crate) fn claim(&mut self, id: ConnId, identity: &[u8]) -> Result<(), ClaimError> {
-        let max = self.limits.identity_bytes_max;
-        if identity.is_empty() {
-            return Err(ClaimError::Empty);
+    /// The last proof of life; `None` if there was none, or if the end is decided.
+    pub(crate) fn proved(&self, id: ConnId) -> Option<Tick> {
+        let record = self.conns.get(id)?;
+        match &record.state {
+            State::Live if !record.is_undecided() => {
+                self.beats.get(id.slot()).map(|due| due.minus(record.overdue_after))
+            }
+            State::Live | State::Overdue => Some(record.proved),
+            State::Suspect(accusation) if accusation.from != Standing::Greeting => Some(record.proved),
+            State::Suspect(_) | State::Greeting | State::Accepting | State::Grace(_) | State::Closing(_) => {
+                None
+            }
         }
-        if identity.len() > max as usize {
-            return Err(ClaimError::TooLong { bytes: identity.len(), max });
-        }
-        let due = self.now_tick.plus(Ticks::of(self.liveness.hello_within));
-        let record = self.conns.get_mut(id).ok_or(ClaimError::Closed)?;
-        if record.state.standing().is_none() {
-            return Err(ClaimError::Closed);
-        }
-        if record.claim.is_some() {
-            return Err(ClaimError::Claimed);
-        }
-        let identity = Identity::new(identity);
-        let state = ClaimState::Asked { due, end: None };
-        record.claim = Some(Box::new(Claim { identity: identity.clone(), state }));
-        if let Some(partial) = record.partial {
-            self.partials.hold(partial);
-            self.reset_stall(id);
-        }
-        self.stats.claims += 1;
-        let by = ConnAt { shard: self.shard, conn: id };
-        self.requests.push_back(Request::Claim { identity, by });
-        Ok(())
-    }
-
-    pub(crate) fn claim_of(&self, id: ConnId) -> Option<&Claim> {
-        self.conns.get(id)?.claim.as_deref()
-    }
-
-    pub(crate) fn claim_of_mut(&mut self, id: ConnId) -> Option<&mut Claim> {
-        self.conns.get_mut(id)?.claim.as_deref_mut()
-    }
-
-    pub(crate) fn take_claim(&mut self, id: ConnId) -> Option<Box<Claim>> {
-        self.conns.get_mut(id)?.claim.take()
     }
 
     /// Negotiates another deadline for one connection, from now on.
@@ -429,15 +398,15 @@ impl Record {
         self.claim.as_ref().is_some_and(|claim| claim.epoch().is_some())
     }
 
-    /// Whether the stall deadline is that of frames and sends. Other states have set their own, and after a send error it
+    /// Whether the stall deadline is that of frames, sends and claims. Other states have set their own, and after a send error it
     /// waits for the recv to end and for nothing else.
-    fn stalls_by_frames_and_sends(&self) -> bool {
+    fn stalls_by_its_own_work(&self) -> bool {
         self.state.standing().is_some() && self.send_errno.is_none()
     }
 
-    /// The same without a partial frame: the common case, in which a send has nothing to look up.
+    /// The same with neither a partial frame nor an undecided claim: the common case, in which a send has nothing to look up.
     fn stalls_by_sends_only(&self) -> bool {
-        self.partial.is_none() && self.stalls_by_frames_and_sends()
+        self.partial.is_none() && !self.is_undecided() && self.stalls_by_its_own_work()
     }
 }
 

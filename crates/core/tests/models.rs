@@ -4,7 +4,8 @@ use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use heartring_core::{
-    ConnId, Deadlines, Decoded, FrameKind, Instant, LengthPrefixed, Lines, Protocol, Slots, Tick, Ticks,
+    ConnId, Deadlines, Decoded, FrameKind, Instant, LengthPrefixed, Lines, MqttPackets, Protocol, Slots,
+    Tick, Ticks,
 };
 use proptest::prelude::*;
 
@@ -13,7 +14,8 @@ type Frame = (FrameKind, Vec<u8>);
 
 /// Feeds `stream` in the pieces that `cuts` make of it, as the shard does: a partial frame waits until it is as long as the
 /// decoder asked for. Returns the frames and what is left.
-fn decode<P: Protocol<State = ()>>(protocol: &P, stream: &[u8], cuts: &[usize]) -> (Vec<Frame>, Vec<u8>) {
+fn decode<P: Protocol>(protocol: &P, stream: &[u8], cuts: &[usize]) -> (Vec<Frame>, Vec<u8>) {
+    let mut state = P::State::default();
     let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut % (stream.len() + 1)).collect();
     cuts.extend([0, stream.len()]);
     cuts.sort_unstable();
@@ -21,7 +23,7 @@ fn decode<P: Protocol<State = ()>>(protocol: &P, stream: &[u8], cuts: &[usize]) 
     for piece in cuts.windows(2).map(|pair| &stream[pair[0]..pair[1]]) {
         waiting.extend_from_slice(piece);
         while !waiting.is_empty() && waiting.len() >= needed {
-            match protocol.decode(&mut (), &waiting, seen) {
+            match protocol.decode(&mut state, &waiting, seen) {
                 Decoded::Frame { kind, payload, used } => {
                     assert!((1..=waiting.len()).contains(&used));
                     frames.push((kind, payload.to_vec()));
@@ -32,7 +34,7 @@ fn decode<P: Protocol<State = ()>>(protocol: &P, stream: &[u8], cuts: &[usize]) 
                     assert!(more > waiting.len(), "a partial frame needs more than there is");
                     (seen, needed) = (waiting.len(), more);
                 }
-                Decoded::Invalid(why) => panic!("these protocols know no invalid frame: {why}"),
+                Decoded::Invalid(why) => panic!("the streams are valid: {why}"),
             }
         }
     }
@@ -43,6 +45,19 @@ fn decode<P: Protocol<State = ()>>(protocol: &P, stream: &[u8], cuts: &[usize]) 
 fn text() -> impl Strategy<Value = Vec<u8>> {
     let byte = prop_oneof![3 => Just(b'\n'), 1 => Just(b'\r'), 6 => any::<u8>()];
     prop::collection::vec(byte, 0..200)
+}
+
+/// A packet with the shortest length that its body can have.
+fn mqtt_packet(header: u8, body: &[u8]) -> Vec<u8> {
+    let mut packet = vec![header];
+    let mut length = body.len();
+    while length > 0x7F {
+        packet.push(length as u8 | 0x80);
+        length >>= 7;
+    }
+    packet.push(length as u8);
+    packet.extend_from_slice(body);
+    packet
 }
 
 fn bodies() -> impl Strategy<Value = Vec<Vec<u8>>> {
@@ -73,6 +88,23 @@ proptest! {
         prop_assert_eq!(left, front, "half a header waits");
         prop_assert_eq!(frames.iter().map(|(_, body)| body.clone()).collect::<Vec<_>>(), bodies);
         prop_assert!(frames.iter().all(|(kind, body)| (*kind == FrameKind::Beat) == body.is_empty()));
+    }
+
+    #[test]
+    fn mqtt_packets_are_the_same_however_they_arrive(
+        bodies in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..300), 0..12),
+        front in prop::collection::vec(0x80..0xFF_u8, 0..3),
+        cuts in prop::collection::vec(0..5_000_usize, 0..20),
+    ) {
+        // CONNECT, then PINGREQ where there is no body and PUBLISH where there is one.
+        let header = |body: &Vec<u8>| if body.is_empty() { 0xC0 } else { 0x30 };
+        let mut packets = vec![mqtt_packet(0x10, b"hello")];
+        packets.extend(bodies.iter().map(|body| mqtt_packet(header(body), body)));
+        let front = [&[0x30], &front[..]].concat();
+        let (frames, left) = decode(&MqttPackets, &[&packets.concat()[..], &front].concat(), &cuts);
+        prop_assert_eq!(left, front, "a length without its end waits");
+        prop_assert!(frames.iter().all(|(kind, packet)| (*kind == FrameKind::Ping) == (packet[0] == 0xC0)));
+        prop_assert_eq!(frames.into_iter().map(|(_, packet)| packet).collect::<Vec<_>>(), packets);
     }
 }
 

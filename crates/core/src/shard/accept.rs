@@ -71,7 +71,9 @@ impl Doors {
             accepts_per_door: limits.accepts_in_flight,
             admitted: 0,
             sources: Sources::new(limits.conns_per_source_max, v4, v6),
-            rate: limits.accepts_per_second.map(|rate| TokenBucket::share_of(rate, burst, shards)),
+            rate: limits
+                .accepts_per_second
+                .map(|rate| TokenBucket::share_of(rate, burst, shards).holding(listeners.len() as u64)),
             throttled_until: None,
             failed_in_a_row: 0,
             retry_at: None,
@@ -120,6 +122,20 @@ impl Doors {
     pub(super) fn open_total(&self) -> u64 {
         let listeners = self.list.iter().filter(|door| door.state != DoorState::Closed).count();
         (listeners + self.sources.open()) as u64
+    }
+
+    /// The open door with the fewest accepts in flight, if it may have another.
+    fn neediest(&mut self) -> Option<&mut Door> {
+        let open = self.list.iter_mut().filter(|door| door.state == DoorState::Open);
+        open.min_by_key(|door| door.accepts).filter(|door| door.accepts < self.accepts_per_door)
+    }
+
+    /// There is no token for another accept. A door that has one in flight hears of the next client in any case.
+    fn throttle(&mut self, now: Instant) {
+        let in_flight: u32 = self.list.iter().map(|door| door.accepts).sum();
+        let waits = self.list.iter().any(|door| door.state == DoorState::Open && door.accepts == 0);
+        let rate = self.rate.filter(|_| waits);
+        self.throttled_until = rate.map(|rate| rate.next_at(now, u64::from(in_flight)));
     }
 
     fn is_draining(&self) -> bool {
@@ -195,35 +211,25 @@ impl<H: Handler> Shard<H> {
         }
         self.doors.retry_at = None;
         let was_throttled = self.doors.throttled_until.take().is_some();
-        for door in 0..self.doors.list.len() {
-            self.open_door(door);
-        }
-        self.table.stats.accept_throttles +=
-            u64::from(self.doors.throttled_until.is_some() && !was_throttled);
-    }
-
-    fn open_door(&mut self, door: usize) {
-        let accepts_per_door = self.doors.accepts_per_door;
         // An accept in flight may bring a client at any moment: it needs a token that is there now.
         let in_flight: u32 = self.doors.list.iter().map(|door| door.accepts).sum();
         let tokens = self.doors.rate.map_or(u64::MAX, |rate| rate.tokens(self.table.now));
         let mut tokens = tokens.saturating_sub(u64::from(in_flight));
-        let door = &mut self.doors.list[door];
-        while door.state == DoorState::Open && door.accepts < accepts_per_door {
+        // The door with the fewest accepts is next: a quiet listener must not keep the tokens from a busy one.
+        while let Some(door) = self.doors.neediest() {
             if tokens == 0 {
-                if door.accepts == 0 {
-                    self.doors.throttled_until =
-                        self.doors.rate.map(|rate| rate.next_at(u64::from(in_flight)));
-                }
-                return;
+                self.doors.throttle(self.table.now);
+                break;
             }
             tokens -= 1;
             // No slot: every one of them is closing. Each that is freed comes back here.
-            let Some(conn) = self.table.reserve() else { return };
+            let Some(conn) = self.table.reserve() else { break };
             door.accepts += 1;
             let listener = door.listener;
             self.table.emit(conn, OpKind::Accept, Op::Accept { listener, conn });
         }
+        self.table.stats.accept_throttles +=
+            u64::from(self.doors.throttled_until.is_some() && !was_throttled);
     }
 
     pub(super) fn close_doors(&mut self) {

@@ -64,8 +64,8 @@ impl<H: Handler> Shard<H> {
         let Some(record) = self.table.conns.get(id) else { return };
         let closed = match &record.state {
             State::Accepting | State::Closing(_) => return,
-            // The first cause wins.
-            State::Grace(closed) => **closed,
+            // The first cause wins, and its last word has been said.
+            State::Grace(_) => return self.end_grace(id, CloseHow::Abortive),
             State::Greeting | State::Live | State::Overdue | State::Suspect(_) => Closed {
                 cause,
                 evidence: Evidence { silence: self.silence(id), socket: SocketEvidence::default(), errno },
@@ -78,7 +78,8 @@ impl<H: Handler> Shard<H> {
         self.finish(id, &closed, None);
     }
 
-    /// Tells the handler and begins the close.
+    /// Tells the handler and begins the close: as `exit` says after a grace period, otherwise as the cause and the last word
+    /// want it.
     pub(super) fn finish(&mut self, id: ConnId, closed: &Closed, exit: Option<CloseHow>) {
         self.table.stats.count_closed(&closed.cause);
         self.table.drop_partial(id);
@@ -107,9 +108,8 @@ impl<H: Handler> Shard<H> {
 
     /// Lets the handler say something to a peer that may still hear it.
     fn last_word(&mut self, id: ConnId, closed: &Closed) {
-        let record = self.table.conns.get_mut(id).expect("the caller has found it");
-        match closed.cause {
-            Cause::PeerReset | Cause::PathDead(_) | Cause::Os(_) => {}
+        let heard = match closed.cause {
+            Cause::PeerReset | Cause::PathDead(_) | Cause::Os(_) => false,
             Cause::PeerClosed
             | Cause::HeartbeatMissed
             | Cause::HelloMissed
@@ -121,8 +121,10 @@ impl<H: Handler> Shard<H> {
             | Cause::TooLarge
             | Cause::Refused(_)
             | Cause::Draining
-            | Cause::Local => record.state.transition(Event::Ended(Step::LastWord)),
-        }
+            | Cause::Local => true,
+        };
+        let record = self.table.conns.get_mut(id).expect("the caller has found it");
+        record.state.transition(Event::Ended(Step::LastWord { heard }));
         self.tell(id, |handler, conn| handler.closing(conn, closed));
     }
 

@@ -10,12 +10,12 @@ use super::Shard;
 use crate::cause::{Cause, Refusal};
 use crate::claims::{Claim, ClaimState};
 use crate::conn::Conns;
-use crate::deadlines::Tick;
 use crate::handler::Handler;
 use crate::id::{ConnAt, ConnId, ShardId};
 use crate::identity::Identity;
 use crate::mail::{Letter, Order, Request};
 use crate::op::RecvEnd;
+use crate::state::State;
 use crate::time::Instant;
 
 /// A connection whose claim was granted, and how the peer's stream had ended meanwhile.
@@ -51,6 +51,12 @@ impl<H: Handler> Shard<H> {
     /// Hands a request to the partition that owns its identity.
     pub(super) fn ask(&mut self, request: Request) {
         let (here, owner) = (self.table.shard, self.directory.owner(request.identity()));
+        if let Request::Claim { by, .. } = request
+            && owner != here
+            && !self.table.outbox.has_room_for_claim(owner)
+        {
+            return self.give_up_claim(by.conn);
+        }
         let (table, orders) = (&mut self.table, &mut self.orders);
         let forwards = matches!(request, Request::Forward { .. });
         let mut goes_on = false;
@@ -72,11 +78,17 @@ impl<H: Handler> Shard<H> {
         table.stats.undelivered += u64::from(forwards && !goes_on);
     }
 
+    /// The shard that would decide a claim takes no letters: it is not asked, and so there is nothing to release.
+    fn give_up_claim(&mut self, id: ConnId) {
+        self.table.decide_claim(id, ClaimState::Revoked);
+        self.end(id, Cause::Refused(Refusal::ClaimUndecided));
+    }
+
     pub(super) fn follow(&mut self, order: Order) {
         match order {
             Order::Grant { conn, epoch } => self.granted(conn, epoch),
             Order::Refuse { conn, retry_after } => {
-                if self.table.claim_of(conn).is_some_and(|claim| claim.due().is_some()) {
+                if self.table.claim_due(conn).is_some() {
                     self.end(conn, Cause::Refused(Refusal::Flapping { retry_after }));
                 }
             }
@@ -94,13 +106,22 @@ impl<H: Handler> Shard<H> {
     }
 
     fn granted(&mut self, id: ConnId, epoch: u64) {
-        let Some(claim) = self.table.claim_of_mut(id) else { return };
-        let ClaimState::Asked { end, .. } = &mut claim.state else { return };
-        let end = end.take();
-        claim.state = ClaimState::Granted { epoch };
+        if self.table.claim_due(id).is_none() {
+            return; // It has ended, or another has claimed the identity meanwhile.
+        }
+        let asked = self.table.decide_claim(id, ClaimState::Granted { epoch });
+        let Some(ClaimState::Asked { end, .. }) = asked else { unreachable!("it was undecided") };
         self.table.stats.grants += 1;
-        // It has said who it is, and the wait was ours: its time begins anew.
+        // It has said who it is, and the wait was ours: its time begins anew. A beat that was due meanwhile was put off,
+        // perhaps beyond that.
         self.prove(id);
+        if let Some(record) = self.table.conns.get(id)
+            && matches!(record.state, State::Live)
+        {
+            let due = self.table.now_tick.plus(record.overdue_after);
+            self.expect_by(id, due);
+        }
+        self.table.reset_stall(id);
         self.tell(id, |handler, conn| handler.claimed(conn, epoch));
         if end.is_some() || self.table.conns.get(id).is_some_and(|record| record.partial.is_some()) {
             self.resumed.push_back((id, end));
@@ -109,9 +130,7 @@ impl<H: Handler> Shard<H> {
 
     /// Ends a holder whose identity another has claimed, then lets the successor in and tells the directory.
     fn evict(&mut self, id: ConnId, identity: Identity, by: u64, successor: Option<ConnAt>) {
-        if let Some(claim) = self.table.claim_of_mut(id) {
-            claim.state = ClaimState::Revoked;
-        }
+        self.table.decide_claim(id, ClaimState::Revoked);
         self.end(id, Cause::Superseded { by });
         let Some(successor) = successor else { return };
         let grant = Order::Grant { conn: successor.conn, epoch: by };
@@ -133,11 +152,6 @@ impl<H: Handler> Shard<H> {
             }
             ClaimState::Revoked => {}
         }
-    }
-
-    /// Whether what the peer sends is held back at present, and until when at the most.
-    pub(super) fn undecided_until(&self, id: ConnId) -> Option<Tick> {
-        self.table.claim_of(id)?.due()
     }
 
     /// Keeps bytes that came while the claim is undecided.
@@ -164,7 +178,8 @@ impl<H: Handler> Shard<H> {
     pub(super) fn hold_end(&mut self, id: ConnId, end: RecvEnd) -> Option<RecvEnd> {
         match self.table.claim_of_mut(id).map(|claim| &mut claim.state) {
             Some(ClaimState::Asked { end: held, .. }) if matches!(end, RecvEnd::Eof | RecvEnd::Failed(_)) => {
-                *held = Some(end);
+                // A recv that is armed again ends with a bare end of stream: the first end says why.
+                held.get_or_insert(end);
                 None
             }
             Some(ClaimState::Asked { .. } | ClaimState::Granted { .. } | ClaimState::Revoked) | None => {

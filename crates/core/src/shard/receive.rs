@@ -11,7 +11,7 @@ use crate::handler::Handler;
 use crate::id::ConnId;
 use crate::partials::PartialId;
 use crate::protocol::{Decoded, FrameKind, Protocol};
-use crate::state::{Event, State};
+use crate::state::{Event, Standing, State};
 
 /// What came of decoding a run of bytes.
 enum Decoding {
@@ -98,6 +98,7 @@ impl<H: Handler> Shard<H> {
         let slot = id.slot() as usize;
         let mut state = std::mem::take(&mut self.protocol_states[slot]);
         let decoding = self.decode_with(&mut state, id, input, seen);
+        self.protocol.tidy(&mut state);
         self.protocol_states[slot] = state;
         decoding
     }
@@ -186,6 +187,16 @@ impl<H: Handler> Shard<H> {
             State::Live => table.beats.touch(id.slot(), due),
             // It speaks, but has not said who it is: the hello deadline stands.
             State::Greeting if self.claim_required && !record.is_identified() => {}
+            State::Suspect(ref accusation)
+                if accusation.from == Standing::Greeting
+                    && self.claim_required
+                    && !record.is_identified() =>
+            {
+                let accusation = **accusation;
+                if accusation.cause == Cause::FrameStalled {
+                    self.acquit(id, accusation); // The frame is complete after all.
+                }
+            }
             State::Greeting | State::Overdue | State::Suspect(_) => {
                 record.state.transition(Event::Proof);
                 if matches!(record.state, State::Live) {

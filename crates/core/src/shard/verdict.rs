@@ -77,8 +77,10 @@ impl<H: Handler> Shard<H> {
     fn beat_due(&mut self, id: ConnId) {
         let slot = id.slot();
         let Some(record) = self.table.conns.get(id) else { return };
-        if let Some(until) = self.undecided_until(id) {
-            return self.wait_for_decision(id, until);
+        if record.is_undecided() {
+            // What it sends is held back: it cannot be blamed for silence. How long that may take is among the stalls.
+            let later = self.table.now_tick.plus(Ticks::of(self.table.liveness.hello_within));
+            return self.expect_by(id, later);
         }
         let due = self.table.beats.get(slot).unwrap_or(record.deadline).near(self.table.now);
         match record.state.standing() {
@@ -94,17 +96,6 @@ impl<H: Handler> Shard<H> {
         }
     }
 
-    /// What it sends is held back because its claim is undecided: it cannot be blamed for silence.
-    fn wait_for_decision(&mut self, id: ConnId, until: Tick) {
-        if !until.is_due(self.table.now) {
-            self.expect_by(id, until);
-        } else if self.is_amnesty() {
-            self.expect_by(id, Tick::at_or_after(self.amnesty_until));
-        } else {
-            self.end(id, Cause::Refused(Refusal::ClaimUndecided));
-        }
-    }
-
     fn beat_missing(&mut self, id: ConnId) {
         let Some(overdue_at) = self.table.beats.get(id.slot()) else { return };
         let record = self.table.conns.get_mut(id).expect("it is live");
@@ -114,7 +105,7 @@ impl<H: Handler> Shard<H> {
         let deadline = record.deadline;
         self.table.stats.overdue += 1;
         self.watch(id, deadline);
-        if let Some(ping) = self.protocol.ping() {
+        if let Some(ping) = self.protocol.ping(&self.protocol_states[id.slot() as usize]) {
             // If the queue is full, what fills it serves as well.
             let _ = self.table.send(id, ping);
         }
@@ -236,7 +227,7 @@ impl<H: Handler> Shard<H> {
         }
     }
 
-    /// A frame, a send, the grace period or the drain has run out of time.
+    /// A claim, a frame, a send, the grace period or the drain has run out of time.
     fn stall_due(&mut self, id: ConnId) {
         let now = self.table.now;
         let Some(record) = self.table.conns.get(id) else { return };
@@ -250,27 +241,29 @@ impl<H: Handler> Shard<H> {
             return self.path_failed(id, errno);
         }
         let overdue = |due: Option<Tick>| due.filter(|due| due.is_due(now)).map(|due| due.near(now));
+        let claim = overdue(self.table.claim_due(id));
         let (frame, send) = (overdue(self.table.frame_due(id)), overdue(self.table.send_due(id)));
-        if self.is_amnesty() && (frame.is_some() || send.is_some()) {
+        if self.is_amnesty() && claim.or(frame).or(send).is_some() {
             return self.postpone_stall(id);
         }
-        match (frame, send) {
-            (Some(_), _) => self.accuse(id, Cause::FrameStalled, frame, None),
-            (None, Some(_)) => self.accuse(id, Cause::SlowConsumer, send, None),
-            (None, None) => self.table.reset_stall(id),
+        if claim.is_some() {
+            self.end(id, Cause::Refused(Refusal::ClaimUndecided));
+        } else if frame.is_some() {
+            self.accuse(id, Cause::FrameStalled, frame, None);
+        } else if send.is_some() {
+            self.accuse(id, Cause::SlowConsumer, send, None);
+        } else {
+            self.table.reset_stall(id);
         }
     }
 
     /// Accuses, and asks the socket for the evidence.
     fn accuse(&mut self, id: ConnId, cause: Cause, deadline: Option<Instant>, errno: Option<Errno>) {
         let slot = id.slot();
+        let proved = self.table.proved(id);
         let record = self.table.conns.get_mut(id).expect("the accused exists");
         let Some(from) = record.state.standing() else { return };
-        if from == Standing::Live
-            && let Some(overdue_at) = self.table.beats.get(slot)
-        {
-            record.proved = overdue_at.minus(record.overdue_after);
-        }
+        record.proved = proved.unwrap_or(record.proved);
         record.state.transition(Event::Accused(Box::new(Accusation { cause, deadline, errno, from })));
         self.table.beats.clear(slot);
         self.table.stalls.clear(slot);
@@ -298,7 +291,7 @@ impl<H: Handler> Shard<H> {
     }
 
     /// Bytes lie unread: the accused gets the time that it takes to read them.
-    fn acquit(&mut self, id: ConnId, accusation: Accusation) {
+    pub(super) fn acquit(&mut self, id: ConnId, accusation: Accusation) {
         let recheck = self.table.now_tick.plus(Ticks::of(RECHECK));
         let record = self.table.conns.get_mut(id).expect("the accused exists");
         record.looks += 1;
@@ -356,14 +349,7 @@ impl<H: Handler> Shard<H> {
     pub(super) fn silence(&self, id: ConnId) -> Duration {
         let now = self.table.now;
         let Some(record) = self.table.conns.get(id) else { return Duration::ZERO };
-        let proved = match &record.state {
-            State::Live => self.table.beats.get(id.slot()).map(|due| due.minus(record.overdue_after)),
-            State::Overdue => Some(record.proved),
-            State::Suspect(accusation) if accusation.from != Standing::Greeting => Some(record.proved),
-            State::Suspect(_) | State::Greeting | State::Accepting | State::Grace(_) | State::Closing(_) => {
-                None
-            }
-        };
+        let proved = self.table.proved(id);
         now.saturating_since(proved.map_or(record.opened_at, |tick| tick.near(now)))
     }
 

@@ -59,7 +59,7 @@ fn a_handler_may_close_from_every_method() {
             ("received", "local", 2),
             ("writable", "local", 3),
             ("overdue", "local", 2),
-            ("closing", "heartbeat_missed", 3),
+            ("closing", "heartbeat_missed", 2),
             ("late", "heartbeat_missed", 4),
             ("closed", "peer_closed", 1),
         ];

@@ -30,7 +30,7 @@ impl Protocol for Pinging {
         }
     }
 
-    fn ping(&self) -> Option<bytes::Bytes> {
+    fn ping(&self, _state: &()) -> Option<bytes::Bytes> {
         Some(bytes::Bytes::from_static(b"ping\n"))
     }
 

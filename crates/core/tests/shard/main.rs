@@ -10,13 +10,18 @@ mod recorder;
 mod world;
 
 mod accepting;
+mod admitting;
 mod claiming;
 mod closing;
 mod endings;
 mod framing;
 mod grace;
+mod holding;
+mod last_words;
+mod letters;
 mod life;
 mod looking;
 mod negotiating;
 mod sending;
 mod stalling;
+mod undecided;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::marker::PhantomData;
 use std::net::SocketAddr;
 
+use bytes::Bytes;
 use heartring_core::{Closed, Conn, ConnId, Conns, Handler, Instant, Protocol};
 
 /// One call of a handler method.
@@ -44,6 +45,7 @@ pub(crate) type TickAct = Box<dyn FnMut(&mut Conns<'_>)>;
 pub(crate) struct Recorder<P> {
     pub(crate) log: Vec<(Instant, ConnId, Told)>,
     pub(crate) ticks: Vec<Instant>,
+    pub(crate) messages: Vec<Bytes>,
     /// Who is who, the last connection of an address.
     pub(crate) by_peer: BTreeMap<SocketAddr, ConnId>,
     pub(crate) act: Act,
@@ -56,6 +58,7 @@ impl<P> Default for Recorder<P> {
         Self {
             log: Vec::new(),
             ticks: Vec::new(),
+            messages: Vec::new(),
             by_peer: BTreeMap::new(),
             act: Box::new(|_, _| ()),
             act_on_tick: Box::new(|_| ()),
@@ -125,6 +128,8 @@ impl<P: Protocol + Default> Handler for Recorder<P> {
     }
 
     fn closing(&mut self, conn: &mut Conn<'_>, _closed: &Closed) {
+        let announced = self.of(conn.id()).any(|(_, told)| *told == Told::Closing);
+        assert!(!announced, "{}: closing a second time", conn.id());
         self.note(conn, Told::Closing);
     }
 
@@ -142,6 +147,10 @@ impl<P: Protocol + Default> Handler for Recorder<P> {
         // Kept only where a grace period lies between the two.
         self.log.pop_if(|entry| announced(entry) && entry.0 == conn.now());
         self.note(conn, Told::Closed(Box::new(*closed)));
+    }
+
+    fn message(&mut self, _conns: &mut Conns<'_>, message: Bytes) {
+        self.messages.push(message);
     }
 
     fn tick(&mut self, conns: &mut Conns<'_>) {

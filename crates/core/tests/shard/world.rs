@@ -3,11 +3,13 @@
 //! Every world ends with [`World::finish`], which drains the shard and checks what must hold at the end of every test:
 //! exactly one `closed` per `opened`, no verdict before its deadline, and nothing left open anywhere.
 
+use std::collections::hash_map::DefaultHasher;
+use std::hash::BuildHasherDefault;
 use std::time::Duration;
 
 use heartring_core::{
-    Backend, BackendConfig, Closed, Config, Conn, ConnId, DeadlineStrategy, Instant, Lines, Liveness, Op,
-    OpKind, Place, Protocol, Shard,
+    Backend, BackendConfig, Closed, Config, Conn, ConnId, DeadlineStrategy, Directory, Identity, Instant,
+    Letter, Lines, Liveness, Op, OpKind, Order, Partition, Place, Post, Protocol, Request, Shard, ShardId,
 };
 use heartring_sim::{SimBackend, SimPeer};
 
@@ -50,6 +52,8 @@ pub(crate) struct World<P: Protocol + Default = Lines> {
     pub(crate) verdicts_in_a_turn_max: usize,
     /// How long the thread is away after every turn that did something: handlers take time.
     pub(crate) turn_takes: Duration,
+    /// What the shard had to say to other shards.
+    pub(crate) letters: Vec<(ShardId, Letter)>,
     addr: std::net::SocketAddr,
     finished: bool,
 }
@@ -71,18 +75,47 @@ impl World {
         send_buffer_bytes: u32,
         change: impl FnOnce(&mut Config),
     ) -> Self {
-        Self::built(strategy, Some(send_buffer_bytes), change)
+        Self::built(strategy, Some(send_buffer_bytes), |alone| alone, change)
     }
+}
+
+/// The directory's partition is on another shard, which is the test.
+struct Elsewhere;
+
+impl Directory for Elsewhere {
+    fn owner(&self, _identity: &Identity) -> ShardId {
+        ShardId(1)
+    }
+
+    fn handle(&mut self, _now: Instant, request: Request, _post: Post<'_>) {
+        panic!("{request:?} was asked of the wrong shard");
+    }
+
+    fn open_total(&self) -> u64 {
+        0
+    }
+}
+
+/// The first of two shards, which owns no identity.
+pub(crate) fn without_identities(mut place: Place) -> Place {
+    (place.shards, place.directory) = (2, Box::new(Elsewhere));
+    place
 }
 
 impl<P: Protocol + Default> World<P> {
     pub(crate) fn speaking(strategy: DeadlineStrategy, change: impl FnOnce(&mut Config)) -> Self {
-        Self::built(strategy, None, change)
+        Self::built(strategy, None, |alone| alone, change)
+    }
+
+    /// A shard whose claims are decided by another, which is the test: see `letters` and [`World::order`].
+    pub(crate) fn undecided(strategy: DeadlineStrategy, change: impl FnOnce(&mut Config)) -> Self {
+        Self::built(strategy, None, without_identities, change)
     }
 
     fn built(
         strategy: DeadlineStrategy,
         send_buffer_bytes: Option<u32>,
+        place: impl FnOnce(Place) -> Place,
         change: impl FnOnce(&mut Config),
     ) -> Self {
         let mut config = Config::default();
@@ -93,10 +126,13 @@ impl<P: Protocol + Default> World<P> {
         let mut options = config.listen_options().unwrap();
         options.send_buffer_bytes = send_buffer_bytes;
         let listener = backend.listen("10.0.0.1:7000".parse().unwrap(), &options).unwrap();
-        let shard =
-            Shard::new(Place::alone(conns_max, strategy), &config, &[listener], Recorder::default()).unwrap();
+        let hasher = BuildHasherDefault::<DefaultHasher>::default();
+        let directory = Box::new(Partition::new(ShardId(0), 1, hasher, config.flap_guard));
+        let place = place(Place { directory, ..Place::alone(conns_max, strategy) });
+        let shard = Shard::new(place, &config, &[listener], Recorder::default()).unwrap();
         Self {
             shard,
+            letters: Vec::new(),
             net: backend.world(),
             backend,
             liveness: config.liveness().unwrap(),
@@ -172,6 +208,11 @@ impl<P: Protocol + Default> World<P> {
             }
             backend.submit(op);
         });
+        let letters = &mut self.letters;
+        self.shard.post(&mut |to, letter| {
+            letters.push((to, letter));
+            Ok(())
+        });
         let wake_at = self.shard.wake_at().map_or(until, |at| at.min(until));
         let shard = &mut self.shard;
         backend
@@ -189,6 +230,18 @@ impl<P: Protocol + Default> World<P> {
             .count();
         self.verdicts_in_a_turn_max = self.verdicts_in_a_turn_max.max(verdicts);
         busy
+    }
+
+    /// An order comes from the directory on another shard.
+    pub(crate) fn order(&mut self, order: Order) {
+        self.shard.deliver(self.backend.now(), Letter::Order(order));
+        self.run_for(Duration::ZERO);
+    }
+
+    /// The claim of a client is granted.
+    pub(crate) fn grant(&mut self, peer: &SimPeer, epoch: u64) {
+        let conn = self.conn_of(peer);
+        self.order(Order::Grant { conn, epoch });
     }
 
     /// What happens in every handler method from now on.
