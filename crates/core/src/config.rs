@@ -136,7 +136,8 @@ pub struct Limits {
     /// Clients that are taken from the kernel's queue per second, all shards together; `None`: no limit. Those beyond it
     /// wait there, and are not reset.
     pub accepts_per_second: Option<u32>,
-    /// How many clients are taken at once after a quiet time, all shards together.
+    /// How many clients are taken at once after a quiet time, all shards together; at least one per shard and listener, so
+    /// that no listener is left without an accept.
     pub accept_burst: u32,
     /// Bytes of an identity. 1024: longer than any device id, and a bound for what the directory holds.
     pub identity_bytes_max: u32,

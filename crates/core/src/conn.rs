@@ -223,9 +223,11 @@ impl Conns<'_> {
     ///
     /// [`PostError::Full`] if one of them does not take its mail. The rest get the message all the same.
     pub fn post_to_others(&mut self, message: &Bytes) -> Result<(), PostError> {
-        let here = self.shard();
-        let others = (0..self.shards()).map(ShardId).filter(|shard| *shard != here);
-        others.fold(Ok(()), |posted, shard| posted.and(self.post(shard, message.clone())))
+        let (here, mut posted) = (self.shard(), Ok(()));
+        for shard in (0..self.shards()).map(ShardId).filter(|shard| *shard != here) {
+            posted = posted.and(self.post(shard, message.clone()));
+        }
+        posted
     }
 
     /// Sends a payload to the connection that holds an identity, wherever it lives. At most once: whether there was one is

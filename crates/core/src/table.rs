@@ -321,6 +321,11 @@ impl Table {
         record.partial.filter(|_| !record.is_undecided()).map(|partial| self.partials.due(partial))
     }
 
+    /// Whether the send in flight has begun in this turn: the socket was not asked yet, let alone full.
+    pub(crate) fn sends_since_this_turn(&self, id: ConnId) -> bool {
+        self.send_due(id) == Some(self.now_tick.plus(self.send_stall_ticks))
+    }
+
     /// When the send in flight counts as stalled.
     pub(crate) fn send_due(&self, id: ConnId) -> Option<Tick> {
         self.conns.get(id).filter(|record| record.ops.contains(OpKind::Send)).map(|record| record.send_due)
@@ -398,13 +403,14 @@ impl Record {
         self.claim.as_ref().is_some_and(|claim| claim.epoch().is_some())
     }
 
-    /// Whether the stall deadline is that of frames, sends and claims. Other states have set their own, and after a send error it
-    /// waits for the recv to end and for nothing else.
+    /// Whether the stall deadline is that of frames, sends and claims. Other states have set their own, and after a send
+    /// error it waits for the recv to end and for nothing else.
     fn stalls_by_its_own_work(&self) -> bool {
         self.state.standing().is_some() && self.send_errno.is_none()
     }
 
-    /// The same with neither a partial frame nor an undecided claim: the common case, in which a send has nothing to look up.
+    /// The same with neither a partial frame nor an undecided claim: the common case, in which a send has nothing to look
+    /// up.
     fn stalls_by_sends_only(&self) -> bool {
         self.partial.is_none() && !self.is_undecided() && self.stalls_by_its_own_work()
     }

@@ -54,12 +54,12 @@ impl Protocol for MqttPackets {
 
 /// Whether the low half of the first byte is what its type demands (section 2.1.3).
 const fn has_its_flags(header: u8) -> bool {
-    match header >> 4 {
-        // PUBLISH: duplicate, quality of service, retain.
-        3 => header & 0b0110 != 0b0110,
+    match (header >> 4, header & 0x0F) {
+        // PUBLISH: duplicate, quality of service (0 to 2), retain.
+        (3, flags) => flags & 0b0110 != 0b0110,
         // PUBREL, SUBSCRIBE, UNSUBSCRIBE.
-        6 | 8 | 10 => header & 0x0F == 0b0010,
-        _ => header & 0x0F == 0,
+        (6 | 8 | 10, flags) => flags == 0b0010,
+        (_, flags) => flags == 0,
     }
 }
 

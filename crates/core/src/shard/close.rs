@@ -90,7 +90,7 @@ impl<H: Handler> Shard<H> {
             Some(CloseHow::Orderly) => Exit::Orderly,
             Some(CloseHow::Abortive) => Exit::Abortive,
             None => {
-                let was_quiet = record.unsent == 0;
+                let was_quiet = record.unsent == 0 || self.table.sends_since_this_turn(id);
                 self.last_word(id, closed);
                 self.exit_of(id, &closed.cause, was_quiet)
             }

@@ -108,6 +108,32 @@ fn where_nobody_hears_it_the_handler_is_told_so() {
     });
 }
 
+/// A claim is granted and taken over in one turn: both the answer and the last word go out before the reset.
+#[test]
+fn who_is_answered_and_superseded_in_one_turn_hears_both() {
+    under_each_strategy(|strategy| {
+        let mut world = World::new(strategy);
+        world.act(|conn, told| match told {
+            Told::Received(_) => {
+                conn.claim(b"pump").unwrap();
+                conn.send_copy(b"WELCOME ").unwrap();
+            }
+            Told::Closing => conn.send_copy(b"BYE").unwrap(),
+            Told::Opened
+            | Told::Overdue
+            | Told::Claimed(_)
+            | Told::Late(_)
+            | Told::Writable
+            | Told::Closed(_) => {}
+        });
+        let fleet = world.connect_fleet_sending(2, b"claim\n");
+        world.run_for(SECOND);
+        assert_eq!(world.cause_of(&fleet[0]), "superseded");
+        assert_eq!((fleet[0].received(), fleet[0].saw()), (b"WELCOME BYE".to_vec(), Saw::Reset));
+        world.finish();
+    });
+}
+
 #[test]
 fn a_clogged_peer_is_released_at_once() {
     under_each_strategy(|strategy| {
