@@ -26,6 +26,23 @@ impl Handler for Echo {
     }
 }
 
+/// The same for peers that have claimed an identity.
+#[derive(Default)]
+struct NamedEcho;
+
+impl Handler for NamedEcho {
+    type Protocol = LengthPrefixed;
+
+    fn opened(&mut self, conn: &mut Conn<'_>) {
+        let name = conn.id().to_string();
+        let _ = conn.claim(name.as_bytes());
+    }
+
+    fn received(&mut self, conn: &mut Conn<'_>, frame: &[u8]) {
+        let _ = conn.send_copy(frame);
+    }
+}
+
 /// A handler that hears and says nothing.
 #[derive(Default)]
 struct Sink;
@@ -114,6 +131,10 @@ fn message(criterion: &mut Criterion) {
         });
     }
     group.throughput(Throughput::Elements(64));
+    group.bench_function("echo_to_an_identity/20000_conns/64_per_turn", |bencher| {
+        let mut null = Null::new(NamedEcho, 20_000);
+        bencher.iter(|| null.turn(64, &frame));
+    });
     group.bench_function("data_without_an_answer/1000_conns/64_per_turn", |bencher| {
         let mut null = Null::new(Sink, 1_000);
         bencher.iter(|| null.turn(64, &frame));
