@@ -35,6 +35,7 @@ use signal_hook::flag;
 use fleet_scenario::FleetArgs;
 use reboot_scenario::RebootArgs;
 
+use crate::backend_arg;
 use crate::duration;
 use crate::failure::Failure;
 
@@ -56,8 +57,8 @@ pub(crate) struct DemoArgs {
     #[arg(long, value_name = "TIME", value_parser = duration::parse)]
     heartbeat: Option<Duration>,
     /// Which interface of the kernel the gateway uses
-    #[arg(long, value_enum, default_value_t = BackendArg::Auto)]
-    backend: BackendArg,
+    #[arg(long, value_name = "NAME", default_value = "auto", value_parser = backend_arg::parser())]
+    backend: BackendChoice,
     /// Who keeps the deadlines [default: linked on io_uring, sweep on epoll]
     #[arg(long, value_enum)]
     deadlines: Option<DeadlinesArg>,
@@ -82,13 +83,6 @@ enum Scenario {
     Fleet,
     /// Devices reboot again and again before their old connection is noticed, while healthy clients connect
     RebootLoop,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum BackendArg {
-    Auto,
-    Uring,
-    Epoll,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -123,11 +117,7 @@ impl DemoArgs {
         Config {
             dead_within: self.dead_within,
             overrides: Overrides { beat_every: self.heartbeat, ..Overrides::default() },
-            backend: match self.backend {
-                BackendArg::Auto => BackendChoice::Auto,
-                BackendArg::Uring => BackendChoice::Uring,
-                BackendArg::Epoll => BackendChoice::Epoll,
-            },
+            backend: self.backend,
             deadlines: self.deadlines.map(|deadlines| match deadlines {
                 DeadlinesArg::Linked => DeadlineStrategy::Linked,
                 DeadlinesArg::Lease => DeadlineStrategy::Lease,

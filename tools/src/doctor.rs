@@ -14,13 +14,14 @@ mod uring;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use heartring::{BackendChoice, Config, Limits};
 
 use diagnosis::Diagnosis;
 use machine::Machine;
 use settings::{SHARDS_MAX, Settings};
 
+use crate::backend_arg;
 use crate::duration;
 use crate::failure::Failure;
 use crate::output;
@@ -50,18 +51,11 @@ pub(crate) struct DoctorArgs {
     #[arg(long, value_name = "N", default_value_t = Config::default().backlog)]
     backlog: u32,
     /// Which interface of the kernel the gateway uses
-    #[arg(long, value_enum, default_value_t = BackendArg::Auto)]
-    backend: BackendArg,
+    #[arg(long, value_name = "NAME", default_value = "auto", value_parser = backend_arg::parser())]
+    backend: BackendChoice,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum BackendArg {
-    Auto,
-    Uring,
-    Epoll,
 }
 
 pub(crate) fn run(args: &DoctorArgs) -> Result<ExitCode, Failure> {
@@ -82,11 +76,7 @@ impl DoctorArgs {
     fn config(&self) -> Config {
         Config {
             dead_within: self.dead_within,
-            backend: match self.backend {
-                BackendArg::Auto => BackendChoice::Auto,
-                BackendArg::Uring => BackendChoice::Uring,
-                BackendArg::Epoll => BackendChoice::Epoll,
-            },
+            backend: self.backend,
             shards: self.shards,
             limits: Limits { conns_max: self.conns_max, ..Limits::default() },
             backlog: self.backlog,

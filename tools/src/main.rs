@@ -1,6 +1,7 @@
 //! `heartring`: shows what the library does (`demo`), what it would do (`explain`), what it
 //! finds here (`doctor`), and what it costs (`bench`).
 
+mod backend_arg;
 mod demo;
 mod doctor;
 mod duration;

@@ -73,7 +73,9 @@ impl FromStr for BackendChoice {
             "auto" => Ok(Self::Auto),
             "uring" => Ok(Self::Uring),
             "epoll" => Ok(Self::Epoll),
-            other => Err(ConfigError::new(format!("{other:?} is no backend; there are auto, uring and epoll"))),
+            other => {
+                Err(ConfigError::new(format!("{other:?} is no backend; there are auto, uring and epoll")))
+            }
         }
     }
 }

@@ -101,6 +101,12 @@ impl Conn<'_> {
         self.table.conns.get(self.id).map_or(0, |record| record.unsent)
     }
 
+    /// Whether its queue has grown beyond `send_queue_high` and not yet shrunk to `send_queue_low`, when
+    /// [`Handler::writable`](crate::Handler::writable) is called.
+    pub fn is_congested(&self) -> bool {
+        self.table.conns.get(self.id).is_some_and(|record| record.congested)
+    }
+
     /// Closes the connection in order: what is queued is sent, then a FIN. [`Handler::closed`](crate::Handler::closed) is
     /// called when the present call returns.
     pub fn close(&mut self) {

@@ -70,7 +70,8 @@ pub enum Decoded<'a> {
     /// The frame is not complete.
     Partial {
         /// How many bytes it has at least: more than the input has. The decoder is not called again before they are
-        /// there.
+        /// there. Above `frame_bytes_max` the connection ends at once with [`Cause::TooLarge`](crate::Cause::TooLarge): so a
+        /// protocol with a limit of its own can say `usize::MAX`.
         needed: usize,
     },
     /// No continuation makes this a frame: the connection ends with [`Cause::Protocol`](crate::Cause::Protocol).

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use heartring_core::{Completion, DeadlineStrategy, Decoded, FrameKind, LengthPrefixed, Protocol};
+use heartring_core::{Completion, DeadlineStrategy, Decoded, FrameKind, LengthPrefixed, Lines, Protocol};
 
 use proptest::prelude::*;
 
@@ -208,6 +208,40 @@ fn a_decoder_is_told_what_it_has_seen_and_not_what_has_arrived() {
     let told: Vec<_> = by_hand.shard.handler().of(conn).map(|(_, told)| told.clone()).collect();
     assert_eq!(told.get(1), Some(&Told::Received(b"abcde".to_vec())));
     by_hand.finish();
+}
+
+/// Lines, and a ping that tells how often the state was tidied.
+#[derive(Default)]
+struct Tidied(Lines);
+
+impl Protocol for Tidied {
+    type State = (u8, ());
+
+    fn decode<'a>(&self, state: &'a mut (u8, ()), input: &'a [u8], seen: usize) -> Decoded<'a> {
+        self.0.decode(&mut state.1, input, seen)
+    }
+
+    fn tidy(&self, state: &mut (u8, ())) {
+        state.0 += 1;
+    }
+
+    fn ping(&self, state: &(u8, ())) -> Option<bytes::Bytes> {
+        Some(vec![b'0' + state.0].into())
+    }
+}
+
+#[test]
+fn a_state_is_tidied_after_each_run_of_bytes_and_seen_by_the_ping() {
+    under_each_strategy(|strategy| {
+        let mut world = World::<Tidied>::speaking(strategy, |_| ());
+        let (peer, other) = (world.connect(), world.connect());
+        peer.send(b"one\ntwo\n");
+        peer.send_after(SECOND, b"three\nand ha");
+        other.send(b"hello\n");
+        world.run_for(world.liveness.overdue_after + 2 * SECOND);
+        assert_eq!((&peer.received()[..], &other.received()[..]), (&b"2"[..], &b"1"[..]));
+        world.finish();
+    });
 }
 
 /// The data frames that a shard delivers for `stream`, which arrives in the pieces that `cuts` make of it.
