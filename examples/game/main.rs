@@ -17,7 +17,7 @@ use std::time::Duration;
 use clap::Parser;
 use heartring::websocket::{self, Request, WebSocket};
 use heartring::{
-    BackendChoice, Bytes, Cause, Closed, Config, Conn, ConnMap, Conns, Gateway, Handler, Limits, Overrides,
+    BackendChoice, Bytes, Closed, Config, Conn, ConnMap, Conns, Gateway, Handler, Limits, Overrides,
 };
 
 use player::{Join, Token};
@@ -31,6 +31,9 @@ const LOST_WITHIN: Duration = Duration::from_secs(3);
 
 /// What a client may send at most: a name and a position.
 const MESSAGE_BYTES_MAX: usize = 1024;
+
+/// The status code of a WebSocket that a full server closes, as IANA registers it.
+const TRY_AGAIN_LATER: u16 = 1013;
 
 /// A game of moving dots over WebSocket
 #[derive(Parser)]
@@ -66,13 +69,13 @@ impl Game {
     /// An HTTP request: the page, or the WebSocket.
     fn request(&mut self, conn: &mut Conn<'_>, head: &[u8]) {
         let Some(request) = Request::parse(head) else { return conn.close() };
-        let Some(answer) = request.accept() else {
+        let (Some(answer), Some(join)) = (request.accept(), Join::parse(request.path)) else {
             let _ = conn.send(page::answer(&request));
             return conn.close();
         };
+        let welcome = join.welcome(conn.at().shard);
         // A token is the secret of one player: who has it may take the player over from a connection that is still open.
-        let Ok(join) = Join::parse(request.path) else { return conn.close() };
-        if conn.send(answer).and_then(|()| conn.send(join.welcome())).is_err()
+        if conn.send(answer).and_then(|()| conn.send(welcome)).is_err()
             || conn.claim(join.token.as_bytes()).is_err()
         {
             return conn.close();
@@ -98,32 +101,32 @@ impl Handler for Game {
     }
 
     /// The player is this connection's now; if another had it, that one is closed.
-    fn claimed(&mut self, conn: &mut Conn<'_>, _epoch: u64) {
-        let joining = self.clients.remove(conn.id());
-        let Some(Client::Joining(join)) = joining else { return };
-        self.clients.insert(conn.id(), Client::Player(join.token.clone()));
-        let id = conn.id();
-        self.world.enter(&mut conn.conns(), join, id);
+    fn claimed(&mut self, conn: &mut Conn<'_>, epoch: u64) {
+        let Some(Client::Joining(join)) = self.clients.remove(conn.id()) else { return };
+        let player = Client::Player(join.token.clone());
+        if self.world.enter(join, conn.id(), epoch) {
+            self.clients.insert(conn.id(), player);
+        } else {
+            let _ = conn.send(websocket::close(TRY_AGAIN_LATER, "the game is full"));
+            conn.close();
+        }
     }
 
     fn closing(&mut self, conn: &mut Conn<'_>, closed: &Closed) {
-        if let Some(Client::Player(_)) = self.clients.get(conn.id()) {
-            let code = websocket::close_code(&closed.cause);
-            let _ = conn.send(websocket::close(code, &closed.cause.to_string()));
+        let is_open = !matches!(self.clients.get(conn.id()), Some(Client::Browser) | None);
+        if let Some(farewell) = websocket::farewell(&closed.cause).filter(|_| is_open) {
+            let _ = conn.send(farewell);
         }
     }
 
-    fn closed(&mut self, conn: &mut Conn<'_>, closed: &Closed) {
-        if let Some(Client::Player(token)) = self.clients.remove(conn.id()) {
-            if !matches!(closed.cause, Cause::Superseded { .. }) {
-                self.world.lose(&token); // Otherwise it plays on by another connection.
-            }
-        }
+    fn closed(&mut self, conn: &mut Conn<'_>, _closed: &Closed) {
+        // The world sees by itself who has no connection any more.
+        self.clients.remove(conn.id());
     }
 
     /// News from the other shards.
-    fn message(&mut self, _conns: &mut Conns<'_>, message: Bytes) {
-        self.world.hear(&message);
+    fn message(&mut self, conns: &mut Conns<'_>, message: Bytes) {
+        self.world.hear(&message, conns.now());
     }
 
     fn tick(&mut self, conns: &mut Conns<'_>) {
@@ -140,11 +143,15 @@ fn main() -> Result<(), heartring::Error> {
         tick_every: Some(TICK),
         backend: args.backend,
         shards: args.shards,
-        limits: Limits { frame_bytes_max: 16 << 10, ..Limits::default() },
+        // An old picture that waits in the kernel gives way to no new one.
+        send_buffer_bytes: Some(32 << 10),
+        // Heads of HTTP requests are that long; and two pictures of a crowded room wait at most.
+        limits: Limits { frame_bytes_max: 16 << 10, send_queue_bytes_max: 1 << 20, ..Limits::default() },
         ..Config::default()
     };
-    println!("game on http://{}", args.listen);
-    let game = |shard| Game { clients: ConnMap::new(), world: World::new(shard) };
-    Gateway::new(config).listen(args.listen).run(game)?;
+    Gateway::new(config)
+        .listen(args.listen)
+        .when_listening(|running| println!("game on http://{}", running.addrs()[0]))
+        .run(|shard| Game { clients: ConnMap::new(), world: World::new(shard) })?;
     Ok(())
 }

@@ -9,16 +9,19 @@ const PAGE: &str = include_str!("page.html");
 pub(crate) fn answer(request: &Request<'_>) -> Bytes {
     let path = request.path.split('?').next();
     match (request.method, path) {
-        ("GET", Some("/")) => http("200 OK", "text/html; charset=utf-8", PAGE),
-        ("GET", _) => http("404 Not Found", "text/plain", "There is only / here.\n"),
-        _ => http("405 Method Not Allowed", "text/plain", "Only GET works here.\n"),
+        ("GET", Some("/")) => http("200 OK", "Content-Type: text/html; charset=utf-8", PAGE),
+        ("GET", Some("/play")) => {
+            http("426 Upgrade Required", "Sec-WebSocket-Version: 13", "Only a WebSocket can play.\n")
+        }
+        ("GET", _) => http("404 Not Found", "Content-Type: text/plain", "There is only / here.\n"),
+        _ => http("405 Method Not Allowed", "Allow: GET", "Only GET works here.\n"),
     }
 }
 
-fn http(status: &str, kind: &str, body: &str) -> Bytes {
+fn http(status: &str, header: &str, body: &str) -> Bytes {
     let length = body.len();
     let head = format!(
-        "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
+        "HTTP/1.1 {status}\r\n{header}\r\nContent-Length: {length}\r\nCache-Control: no-store\r\nConnection: close\r\n\r\n"
     );
     (head + body).into()
 }

@@ -4,24 +4,28 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::time::Duration;
 
-use heartring::{Bytes, ConnId, Instant, websocket};
+use heartring::{Bytes, ConnId, Instant, ShardId, websocket};
 use serde::{Deserialize, Serialize};
+use sha1::{Digest, Sha1};
 
 /// How long a lost player can come back.
 pub(crate) const KEPT_FOR: Duration = Duration::from_secs(30);
 
 /// The board is a square of this many points.
-pub(crate) const BOARD: f32 = 1000.0;
+const BOARD: f32 = 1000.0;
 
-/// The secret by which a player is resumed. What others see of it is [`Token::id`].
+/// Letters of a name, of a player or of a room.
+const NAME_MAX: usize = 16;
+
+/// The secret by which a player is resumed. It is told to nobody else, not even to other shards.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Token(String);
 
 /// A player on its way into a room.
 pub(crate) struct Join {
     pub(crate) token: Token,
-    pub(crate) room: String,
-    pub(crate) name: String,
+    room: String,
+    name: String,
 }
 
 /// Whether a player is there.
@@ -36,33 +40,37 @@ pub(crate) enum Presence {
 }
 
 /// What everybody sees of a player.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct Figure {
     pub(crate) id: String,
-    pub(crate) name: String,
+    name: String,
     pub(crate) x: f32,
     pub(crate) y: f32,
     pub(crate) presence: Presence,
 }
 
+/// What a shard tells the others of a player.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) struct Sighting {
+    pub(crate) room: String,
+    /// That of its claim: of two sightings of a player the one with the higher epoch is true.
+    pub(crate) epoch: u64,
+    pub(crate) figure: Figure,
+}
+
 /// A player of this shard.
 pub(crate) struct Player {
-    pub(crate) room: String,
-    pub(crate) figure: Figure,
-    /// `None` while it is lost.
-    pub(crate) conn: Option<ConnId>,
+    pub(crate) seen: Sighting,
+    /// Its last connection.
+    pub(crate) conn: ConnId,
     pub(crate) lost_at: Option<Instant>,
 }
 
-/// What a client says.
+/// What a client says: `{"do":"move","x":1,"y":2}`, or `{"do":"beat"}`, since a browser cannot send a ping of its own accord.
 #[derive(Deserialize)]
 #[serde(tag = "do", rename_all = "lowercase")]
-pub(crate) enum Action {
-    Move {
-        x: f32,
-        y: f32,
-    },
-    /// A heartbeat: a browser cannot send a ping of its own accord.
+enum Action {
+    Move { x: f32, y: f32 },
     Beat,
 }
 
@@ -71,9 +79,10 @@ impl Token {
         self.0.as_bytes()
     }
 
-    /// The half of it that is no secret.
+    /// What the others know the player by. It does not tell the token, and nobody can choose another's.
     pub(crate) fn id(&self) -> String {
-        self.0[..8].to_owned()
+        let digest = Sha1::digest(&self.0);
+        format!("{:016x}", u64::from_be_bytes(*digest.first_chunk().expect("it has 20 bytes")))
     }
 
     fn new() -> io::Result<Self> {
@@ -90,45 +99,52 @@ impl Token {
 
 impl Join {
     /// Reads `/play?room=attic&name=Ann&token=...`; whoever has no token gets a new one.
-    pub(crate) fn parse(path: &str) -> io::Result<Self> {
-        let query = path.split_once('?').map_or("", |(_, query)| query);
+    pub(crate) fn parse(path: &str) -> Option<Self> {
+        let query = path.strip_prefix("/play")?;
+        let query = if query.is_empty() { query } else { query.strip_prefix('?')? };
         let find = |key: &str| {
-            let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
-            pairs.into_iter().find(|(name, _)| *name == key).map(|(_, value)| value)
+            let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+            pairs.find(|(name, _)| *name == key).map(|(_, value)| value)
         };
         let word = |key: &str, default: &str| {
             let text = find(key).filter(|text| !text.is_empty()).unwrap_or(default);
-            text.chars().filter(|c| c.is_ascii_alphanumeric()).take(16).collect::<String>()
+            text.chars().filter(char::is_ascii_alphanumeric).take(NAME_MAX).collect()
         };
-        let token = find("token").and_then(Token::parse).map_or_else(Token::new, Ok)?;
-        Ok(Self { token, room: word("room", "lobby"), name: word("name", "somebody") })
+        let token = match find("token").and_then(Token::parse) {
+            Some(token) => token,
+            None => Token::new().ok()?,
+        };
+        Some(Self { token, room: word("room", "lobby"), name: word("name", "somebody") })
     }
 
     /// The first message: who you are.
-    pub(crate) fn welcome(&self) -> Bytes {
-        let Token(token) = &self.token;
-        websocket::text(&serde_json::json!({ "token": token, "id": self.token.id() }).to_string())
+    pub(crate) fn welcome(&self, shard: ShardId) -> Bytes {
+        let (Token(token), id) = (&self.token, self.token.id());
+        websocket::text(&serde_json::json!({ "token": token, "id": id, "shard": shard.0 }).to_string())
     }
 }
 
 impl Player {
-    pub(crate) fn new(join: Join, figure: Option<Figure>, conn: ConnId) -> Self {
+    /// A player who was last seen at `before`, if ever.
+    pub(crate) fn new(join: Join, before: Option<(f32, f32)>, conn: ConnId, epoch: u64) -> Self {
         let id = join.token.id();
-        // Somewhere else for everybody, the same for the same token.
-        let spread =
-            |at: usize| u8::from_str_radix(&id[at..at + 2], 16).map_or(0.5, |byte| f32::from(byte) / 255.0);
-        let (x, y) = figure.map_or((spread(0) * BOARD, spread(2) * BOARD), |figure| (figure.x, figure.y));
+        // Somewhere else for everybody, and not at the edge.
+        let random =
+            |at: usize| u8::from_str_radix(&id[at..at + 2], 16).map_or(0.5, |byte| f32::from(byte) / 256.0);
+        let somewhere = |at| BOARD * (0.1 + 0.8 * random(at));
+        let (x, y) = before.unwrap_or_else(|| (somewhere(0), somewhere(2)));
         let figure = Figure { id, name: join.name, x, y, presence: Presence::Here };
-        Self { room: join.room, figure, conn: Some(conn), lost_at: None }
+        Self { seen: Sighting { room: join.room, epoch, figure }, conn, lost_at: None }
     }
 
     pub(crate) fn act(&mut self, message: &[u8]) {
         match serde_json::from_slice(message) {
-            Ok(Action::Move { x, y }) if x.is_finite() && y.is_finite() => {
-                (self.figure.x, self.figure.y) = (x.clamp(0.0, BOARD), y.clamp(0.0, BOARD));
+            Ok(Action::Move { x, y }) => {
+                let figure = &mut self.seen.figure;
+                (figure.x, figure.y) = (x.clamp(0.0, BOARD), y.clamp(0.0, BOARD));
             }
             // What it says makes no sense, but it lives.
-            Ok(Action::Move { .. } | Action::Beat) | Err(_) => {}
+            Ok(Action::Beat) | Err(_) => {}
         }
     }
 }

@@ -1,33 +1,34 @@
 //! The rooms, as far as one shard knows them: its own players, and what the other shards say of theirs.
 //!
-//! A tick posts what the shard's own players look like to the other shards, and sends everybody the newest picture of the
-//! whole room. So a room spans shards, one tick behind. A player that resumes on another shard is taken over from the
-//! picture, and the shard that had it is told.
+//! With each tick a shard tells the others what its own players look like, and sends its own players the newest picture
+//! of their room. So a room spans shards, one tick behind. A player who resumes on another shard is seen on both for that
+//! long: the epoch of its claim says which sighting is true, and the shard that hears of a newer one forgets its own. So a
+//! message that gets lost does no harm: the next one says all of it again.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use heartring::{Bytes, ConnId, Conns, Instant, ShardId, websocket};
-use serde::{Deserialize, Serialize};
 
-use crate::player::{Figure, Join, KEPT_FOR, Player, Presence, Token};
+use crate::player::{Figure, Join, KEPT_FOR, Player, Presence, Sighting, Token};
 
-type Rooms = BTreeMap<String, Vec<Figure>>;
+/// Players of a shard, lost ones included. Everybody is told of everybody: that many in one room are 1.4 MB a tick.
+const PLAYERS_MAX: usize = 128;
 
-/// What shards tell each other.
-#[derive(Deserialize, Serialize)]
-enum News {
-    /// The players of a shard.
-    Figures { shard: u16, rooms: Rooms },
-    /// A player is on this shard now.
-    Moved { id: String },
-}
+/// After this long without news from a shard nobody knows whether its players are there.
+const NEWS_WITHIN: Duration = Duration::from_secs(1);
 
 /// See the module's own text.
 pub(crate) struct World {
     shard: ShardId,
     players: BTreeMap<Token, Player>,
-    /// The last picture of each other shard.
-    elsewhere: BTreeMap<u16, Rooms>,
+    elsewhere: BTreeMap<u16, News>,
+}
+
+/// What another shard has said last.
+struct News {
+    heard_at: Instant,
+    sightings: Vec<Sighting>,
 }
 
 impl World {
@@ -35,19 +36,16 @@ impl World {
         Self { shard, players: BTreeMap::new(), elsewhere: BTreeMap::new() }
     }
 
-    /// A player comes in, or back.
-    pub(crate) fn enter(&mut self, conns: &mut Conns<'_>, join: Join, conn: ConnId) {
-        let token = join.token.clone();
-        if let Some(player) = self.players.get_mut(&token) {
-            (player.conn, player.lost_at) = (Some(conn), None);
-            return;
+    /// A player comes in, or back. `false`: there is no place for it.
+    pub(crate) fn enter(&mut self, join: Join, conn: ConnId, epoch: u64) -> bool {
+        if !self.players.contains_key(&join.token) && !self.make_place() {
+            return false;
         }
-        let id = token.id();
-        let figures = self.elsewhere.values().flat_map(|rooms| rooms.values().flatten());
-        let figure = figures.into_iter().find(|figure| figure.id == id).cloned();
-        self.forget(&id);
-        self.players.insert(token, Player::new(join, figure, conn));
-        self.tell_others(conns, &News::Moved { id });
+        let id = join.token.id();
+        let before = self.sightings().filter(|seen| seen.figure.id == id).max_by_key(|seen| seen.epoch);
+        let before = before.map(|seen| (seen.figure.x, seen.figure.y));
+        self.players.insert(join.token.clone(), Player::new(join, before, conn, epoch));
+        true
     }
 
     pub(crate) fn act(&mut self, token: &Token, message: &[u8]) {
@@ -56,42 +54,25 @@ impl World {
         }
     }
 
-    /// A player's connection has died: it may come back.
-    pub(crate) fn lose(&mut self, token: &Token) {
-        if let Some(player) = self.players.get_mut(token) {
-            player.conn = None;
-        }
-    }
-
     /// What another shard says.
-    pub(crate) fn hear(&mut self, message: &[u8]) {
-        match serde_json::from_slice(message).expect("shards speak one language") {
-            News::Figures { shard, rooms } => drop(self.elsewhere.insert(shard, rooms)),
-            News::Moved { id } => {
-                self.players.retain(|token, _| token.id() != id);
-                self.forget(&id);
-            }
-        }
+    pub(crate) fn hear(&mut self, message: &[u8], heard_at: Instant) {
+        let (shard, sightings): (u16, Vec<Sighting>) =
+            serde_json::from_slice(message).expect("shards speak one language");
+        let epochs: BTreeMap<_, _> = sightings.iter().map(|seen| (&seen.figure.id, seen.epoch)).collect();
+        // Who is seen there with a newer claim has left.
+        self.players.retain(|_, Player { seen, .. }| {
+            epochs.get(&seen.figure.id).is_none_or(|&epoch| epoch < seen.epoch)
+        });
+        self.elsewhere.insert(shard, News { heard_at, sightings });
     }
 
     pub(crate) fn tick(&mut self, conns: &mut Conns<'_>) {
         self.look(conns);
-        let mut rooms = Rooms::new();
-        for player in self.players.values() {
-            rooms.entry(player.room.clone()).or_default().push(player.figure.clone());
-        }
-        self.tell_others(conns, &News::Figures { shard: self.shard.0, rooms: rooms.clone() });
-        for (name, mut figures) in rooms {
-            let others = self.elsewhere.values().filter_map(|rooms| rooms.get(&name));
-            let is_new = |figure: &&Figure| !self.players.keys().any(|token| token.id() == figure.id);
-            figures.extend(others.flatten().filter(is_new).cloned());
-            // One buffer for the whole room. Who has not taken the last one gets this one instead.
-            let picture = websocket::text(&serde_json::json!({ "players": figures }).to_string());
-            for player in self.players.values().filter(|player| player.room == name) {
-                if let Some(conn) = player.conn {
-                    let _ = conns.send_latest(conn, picture.clone());
-                }
-            }
+        self.tell_others(conns);
+        let pictures = self.pictures();
+        for Player { seen, conn, .. } in self.players.values() {
+            // Who has not taken the last picture gets this one instead.
+            let _ = conns.send_latest(*conn, pictures[seen.room.as_str()].clone());
         }
     }
 
@@ -99,33 +80,72 @@ impl World {
     fn look(&mut self, conns: &mut Conns<'_>) {
         let now = conns.now();
         for player in self.players.values_mut() {
-            let overdue = player.conn.and_then(|id| conns.get(id)).map(|conn| conn.is_overdue());
-            player.figure.presence = match overdue {
+            player.seen.figure.presence = match conns.get(player.conn).map(|conn| conn.is_overdue()) {
                 Some(false) => Presence::Here,
                 Some(true) => Presence::Late,
                 None => Presence::Lost,
             };
-            if overdue.is_none() {
+            if player.seen.figure.presence == Presence::Lost {
                 player.lost_at.get_or_insert(now);
             }
         }
         let is_kept = |lost_at: Option<Instant>| lost_at.is_none_or(|at| now.saturating_since(at) < KEPT_FOR);
         self.players.retain(|_, player| is_kept(player.lost_at));
+        let is_silent = |news: &&mut News| now.saturating_since(news.heard_at) > NEWS_WITHIN;
+        for seen in self.elsewhere.values_mut().filter(is_silent).flat_map(|news| &mut news.sightings) {
+            if seen.figure.presence == Presence::Here {
+                seen.figure.presence = Presence::Late;
+            }
+        }
     }
 
-    fn forget(&mut self, id: &str) {
-        let rooms = self.elsewhere.values_mut().flat_map(|rooms| rooms.values_mut());
-        rooms.for_each(|figures| figures.retain(|figure| figure.id != id));
-    }
-
-    fn tell_others(&self, conns: &mut Conns<'_>, news: &News) {
+    fn tell_others(&self, conns: &mut Conns<'_>) {
         if conns.shards() == 1 {
             return;
         }
-        let message = Bytes::from(serde_json::to_vec(news).expect("news are plain data"));
+        let sightings: Vec<_> = self.players.values().map(|player| &player.seen).collect();
+        let message = serde_json::to_vec(&(self.shard.0, sightings)).expect("sightings are plain data");
+        let message = Bytes::from(message);
         for shard in (0..conns.shards()).map(ShardId).filter(|shard| *shard != self.shard) {
             // A shard that does not take its mail misses a tick.
             let _ = conns.post(shard, message.clone());
         }
+    }
+
+    /// What each room looks like: one buffer, however many take it.
+    fn pictures(&self) -> BTreeMap<&str, Bytes> {
+        let mut newest: BTreeMap<&str, &Sighting> = BTreeMap::new();
+        for seen in self.sightings() {
+            let known = newest.entry(&seen.figure.id).or_insert(seen);
+            if seen.epoch > known.epoch {
+                *known = seen;
+            }
+        }
+        let own = self.players.values().map(|player| (player.seen.room.as_str(), Vec::new()));
+        let mut rooms: BTreeMap<&str, Vec<&Figure>> = own.collect();
+        for seen in newest.into_values() {
+            if let Some(figures) = rooms.get_mut(seen.room.as_str()) {
+                figures.push(&seen.figure);
+            }
+        }
+        let picture = |figures| websocket::text(&serde_json::json!({ "players": figures }).to_string());
+        rooms.into_iter().map(|(room, figures)| (room, picture(figures))).collect()
+    }
+
+    /// Every sighting of everybody, a player's older ones too.
+    fn sightings(&self) -> impl Iterator<Item = &Sighting> {
+        let theirs = self.elsewhere.values().flat_map(|news| &news.sightings);
+        self.players.values().map(|player| &player.seen).chain(theirs)
+    }
+
+    /// At the limit, who has been lost for longest gives way.
+    fn make_place(&mut self) -> bool {
+        if self.players.len() < PLAYERS_MAX {
+            return true;
+        }
+        let lost = self.players.iter().filter_map(|(token, player)| Some((player.lost_at?, token)));
+        let Some((_, token)) = lost.min() else { return false };
+        let token = token.clone();
+        self.players.remove(&token).is_some()
     }
 }

@@ -1,296 +1,125 @@
-//! One client, in both versions of the protocol: what it says, and packets for it. The codec keeps packet ids, acknowledges,
-//! and knows what is allowed when; this file makes one vocabulary out of its two versions.
+//! One client: what it says, and what it is told. The codec keeps packet ids and knows what is allowed when.
 
-use std::ops::RangeInclusive;
-use std::time::Duration;
+use std::collections::{BTreeSet, VecDeque};
 
-use heartring::Bytes;
+use heartring::Conn;
 use mqtt_protocol_core::mqtt::common::Cursor;
-use mqtt_protocol_core::mqtt::connection::{Event, role};
-use mqtt_protocol_core::mqtt::packet::{
-    self as packets, GenericPacketTrait, Packet, Property, Qos, SubEntry,
-};
-use mqtt_protocol_core::mqtt::packet::{v3_1_1 as v3, v5_0 as v5};
-use mqtt_protocol_core::mqtt::result_code::{
-    ConnectReasonCode, ConnectReturnCode, MqttError, SubackReasonCode, SubackReturnCode, UnsubackReasonCode,
-};
-use mqtt_protocol_core::mqtt::{Connection, Version};
+use mqtt_protocol_core::mqtt::connection::{Connection, ConnectionOptions, Event, Version, role};
+use mqtt_protocol_core::mqtt::packet::{GenericPacketTrait, Packet, Property, Qos, v5_0 as v5};
+use mqtt_protocol_core::mqtt::result_code::{ConnectReasonCode, MqttError as Reason};
 
-use crate::message::Message;
+use crate::dialect;
+
+/// Messages that wait for one client's acknowledgements.
+const WAITING_MAX: usize = 1000;
 
 /// A client that is connected, or about to be.
 pub(crate) struct Session {
     codec: Connection<role::Server>,
-    /// What it has said of itself, until it is let in.
-    pub(crate) hello: Option<Hello>,
+    /// Its CONNECT, until it is let in.
+    pub(crate) hello: Option<v5::Connect>,
     /// What is published when it ends otherwise than by DISCONNECT.
-    pub(crate) will: Option<Will>,
+    pub(crate) will: Option<v5::Publish>,
     /// What it listens to.
-    pub(crate) filters: Vec<String>,
-}
-
-/// What CONNECT says.
-pub(crate) struct Hello {
-    pub(crate) client_id: String,
-    /// The server has chosen the id.
-    is_assigned: bool,
-    pub(crate) login: Option<(String, Vec<u8>)>,
-    keep_alive: u16,
-}
-
-/// A last will.
-pub(crate) struct Will {
-    pub(crate) topic: String,
-    pub(crate) payload: Bytes,
-    pub(crate) at_least_once: bool,
-    pub(crate) retain: bool,
-}
-
-/// What a client says, in whichever version.
-pub(crate) enum Said {
-    Connect,
-    Publish {
-        topic: String,
-        payload: Bytes,
-        qos: Qos,
-        retain: bool,
-    },
-    Subscribe {
-        id: u16,
-        entries: Vec<SubEntry>,
-    },
-    Unsubscribe {
-        id: u16,
-        filters: Vec<String>,
-    },
-    /// Goodbye; in 5.0 perhaps with the wish to have the will published all the same.
-    Disconnect {
-        with_will: bool,
-    },
-    /// The codec has dealt with it.
-    Other,
-}
-
-/// One and a half keep-alives (MQTT 5.0, section 3.1.2.10).
-pub(crate) fn dead_within(keep_alive: u16) -> Duration {
-    Duration::from_secs(keep_alive.into()) * 3 / 2
+    pub(crate) filters: BTreeSet<String>,
+    /// What it gets with QoS 1, and whether as retained, once it has taken and acknowledged what it has.
+    waiting: VecDeque<(v5::Publish, bool)>,
 }
 
 impl Session {
-    pub(crate) fn new() -> Self {
-        let mut codec = Connection::new(Version::Undetermined);
-        codec.set_auto_pub_response(true);
-        Self { codec, hello: None, will: None, filters: Vec::new() }
+    pub(crate) fn new(packet_bytes_max: u32) -> Self {
+        let options = ConnectionOptions::new().maximum_packet_size_recv(packet_bytes_max);
+        let codec = Connection::with_options(Version::Undetermined, options);
+        Self { codec, hello: None, will: None, filters: BTreeSet::new(), waiting: VecDeque::new() }
     }
 
-    pub(crate) fn is_v5(&self) -> bool {
-        self.codec.get_protocol_version() == Version::V5_0
-    }
-
-    /// Takes in one packet; what the codec answers goes to `answers`.
-    pub(crate) fn receive(&mut self, packet: &[u8], answers: &mut Vec<Bytes>) -> Result<Said, MqttError> {
+    /// Reads one packet.
+    pub(crate) fn hear(&mut self, conn: &mut Conn<'_>, packet: &[u8]) -> Result<Packet, Reason> {
         let events = self.codec.recv(&mut Cursor::new(packet));
-        let (mut said, mut wrong) = (Said::Other, None);
-        for event in events {
-            match event {
-                Event::NotifyPacketReceived(packet) => said = self.read(packet),
-                Event::RequestSendPacket { packet, .. } => answers.push(packet.to_continuous_buffer().into()),
-                Event::NotifyError(error) => wrong = Some(error),
-                // Deadlines are heartring's, and a close follows from what was said or went wrong.
-                Event::NotifyPacketIdReleased(_)
-                | Event::RequestTimerReset { .. }
-                | Event::RequestTimerCancel(_)
-                | Event::RequestClose => {}
-            }
-        }
-        wrong.map_or(Ok(said), Err)
+        dialect::heard(obey(conn, events)?.ok_or(Reason::ProtocolError)?)
     }
 
-    fn read(&mut self, packet: Packet) -> Said {
-        match packet {
-            Packet::V3_1_1Connect(connect) => {
-                let will = connect.will_topic().zip(connect.will_payload());
-                self.will = will
-                    .map(|(topic, text)| Will::new(topic, text, connect.will_qos(), connect.will_retain()));
-                let (user, password) = (connect.user_name(), connect.password());
-                self.hello = Some(Hello::new(connect.client_id(), user, password, connect.keep_alive()));
-                Said::Connect
-            }
-            Packet::V5_0Connect(connect) => {
-                let will = connect.will_topic().zip(connect.will_payload());
-                self.will = will
-                    .map(|(topic, text)| Will::new(topic, text, connect.will_qos(), connect.will_retain()));
-                let (user, password) = (connect.user_name(), connect.password());
-                self.hello = Some(Hello::new(connect.client_id(), user, password, connect.keep_alive()));
-                Said::Connect
-            }
-            Packet::V3_1_1Publish(publish) => Said::Publish {
-                topic: publish.topic_name().to_owned(),
-                payload: Bytes::copy_from_slice(publish.payload().as_slice()),
-                qos: publish.qos(),
-                retain: publish.retain(),
-            },
-            Packet::V5_0Publish(publish) => Said::Publish {
-                topic: publish.topic_name().to_owned(),
-                payload: Bytes::copy_from_slice(publish.payload().as_slice()),
-                qos: publish.qos(),
-                retain: publish.retain(),
-            },
-            Packet::V3_1_1Subscribe(subscribe) => {
-                Said::Subscribe { id: subscribe.packet_id(), entries: subscribe.entries().to_vec() }
-            }
-            Packet::V5_0Subscribe(subscribe) => {
-                Said::Subscribe { id: subscribe.packet_id(), entries: subscribe.entries().to_vec() }
-            }
-            Packet::V3_1_1Unsubscribe(unsubscribe) => {
-                let filters = unsubscribe.entries().iter().map(|filter| filter.as_str().to_owned()).collect();
-                Said::Unsubscribe { id: unsubscribe.packet_id(), filters }
-            }
-            Packet::V5_0Unsubscribe(unsubscribe) => {
-                let filters = unsubscribe.entries().iter().map(|filter| filter.as_str().to_owned()).collect();
-                Said::Unsubscribe { id: unsubscribe.packet_id(), filters }
-            }
-            Packet::V3_1_1Disconnect(_) => Said::Disconnect { with_will: false },
-            Packet::V5_0Disconnect(disconnect) => {
-                let reason = disconnect.reason_code().map_or(0, |reason| reason as u8);
-                Said::Disconnect { with_will: reason != 0 }
-            }
-            _ => Said::Other,
-        }
+    /// Sends a packet. The codec refuses what may not be said now, and what is larger than the client takes.
+    pub(crate) fn tell(&mut self, conn: &mut Conn<'_>, packet: impl Into<Packet>) -> Result<(), Reason> {
+        let is_v5 = self.codec.get_protocol_version() == Version::V5_0;
+        let packet = if is_v5 { packet.into() } else { dialect::told(packet.into())? };
+        obey(conn, self.codec.send(packet)).map(|_| ())
     }
 
-    /// Lets the client in. `granted` is the keep-alive that holds, whatever it asked for.
-    pub(crate) fn accept(&mut self, granted: u16, packet_bytes_max: u32) -> Vec<Bytes> {
-        let Some(hello) = self.hello.take() else { return Vec::new() };
-        if !self.is_v5() {
-            let accepted =
-                v3::Connack::builder().session_present(false).return_code(ConnectReturnCode::Accepted);
-            return self.send(accepted.build());
-        }
-        let mut properties = vec![
-            packets::MaximumQos::new(1).map(Property::MaximumQos),
-            packets::MaximumPacketSize::new(packet_bytes_max).map(Property::MaximumPacketSize),
-            packets::SessionExpiryInterval::new(0).map(Property::SessionExpiryInterval),
-            packets::SharedSubscriptionAvailable::new(0).map(Property::SharedSubscriptionAvailable),
-            packets::SubscriptionIdentifierAvailable::new(0).map(Property::SubscriptionIdentifierAvailable),
-        ];
-        if granted != hello.keep_alive {
-            properties.push(packets::ServerKeepAlive::new(granted).map(Property::ServerKeepAlive));
-        }
-        if hello.is_assigned {
-            let id = packets::AssignedClientIdentifier::new(&*hello.client_id);
-            properties.push(id.map(Property::AssignedClientIdentifier));
-        }
-        let properties: Result<Vec<Property>, MqttError> = properties.into_iter().collect();
-        let builder = v5::Connack::builder().session_present(false).reason_code(ConnectReasonCode::Success);
-        self.send(properties.and_then(|properties| builder.props(properties).build()))
+    /// Says why, if there is a way to say it, and closes.
+    pub(crate) fn part(&mut self, conn: &mut Conn<'_>, why: Reason) {
+        // CONNACK until the client is let in, DISCONNECT afterwards: the codec lets only the one pass that is due.
+        let code = ConnectReasonCode::try_from(why as u8).unwrap_or(ConnectReasonCode::UnspecifiedError);
+        let refusal = v5::Connack::builder().session_present(false).reason_code(code).build();
+        let _ = refusal.and_then(|packet| self.tell(conn, packet));
+        let goodbye = v5::Disconnect::builder().reason_code(why.into()).build();
+        let _ = goodbye.and_then(|packet| self.tell(conn, packet));
+        conn.close();
     }
 
-    /// Refuses a client that is not let in.
-    pub(crate) fn refuse(&mut self, reason: ConnectReasonCode, return_code: ConnectReturnCode) -> Vec<Bytes> {
-        if self.is_v5() {
-            self.send(v5::Connack::builder().session_present(false).reason_code(reason).build())
+    /// Gives the client a message that it listens to.
+    pub(crate) fn deliver(&mut self, conn: &mut Conn<'_>, message: &v5::Publish, granted: Qos, retain: bool) {
+        if message.qos().min(granted) == Qos::AtMostOnce {
+            // Who does not take it, misses it.
+            let _ = copy(message, retain, None).and_then(|copy| self.tell(conn, copy));
+        } else if self.waiting.len() < WAITING_MAX {
+            self.waiting.push_back((message.clone(), retain));
+            self.send_waiting(conn);
         } else {
-            self.send(v3::Connack::builder().session_present(false).return_code(return_code).build())
+            self.part(conn, Reason::QuotaExceeded);
         }
     }
 
-    /// Says with which QoS each filter of a SUBSCRIBE is granted, or why not.
-    pub(crate) fn subscribed(&mut self, id: u16, granted: &[Result<Qos, SubackReasonCode>]) -> Vec<Bytes> {
-        if self.is_v5() {
-            let code = |granted: &Result<Qos, SubackReasonCode>| match granted {
-                Ok(Qos::AtMostOnce) => SubackReasonCode::GrantedQos0,
-                Ok(Qos::AtLeastOnce | Qos::ExactlyOnce) => SubackReasonCode::GrantedQos1,
-                Err(reason) => *reason,
-            };
-            let codes = granted.iter().map(code).collect();
-            return self.send(v5::Suback::builder().packet_id(id).reason_codes(codes).build());
+    /// Sends what the client's acknowledgements and the queue of its connection allow.
+    pub(crate) fn send_waiting(&mut self, conn: &mut Conn<'_>) {
+        while !conn.is_congested()
+            && self.codec.get_receive_maximum_vacancy_for_send() != Some(0)
+            && let Some((message, retain)) = self.waiting.front()
+            && let Ok(id) = self.codec.acquire_packet_id()
+        {
+            let packet = copy(message, *retain, Some(id));
+            self.waiting.pop_front();
+            match packet.and_then(|packet| self.tell(conn, packet)) {
+                Ok(()) => {}
+                // It counts as delivered (5.0, section 3.1.2.11.4).
+                Err(Reason::PacketTooLarge) => drop(self.codec.release_packet_id(id)),
+                Err(why) => return self.part(conn, why),
+            }
         }
-        let code = |granted: &Result<Qos, SubackReasonCode>| match granted {
-            Ok(Qos::AtMostOnce) => SubackReturnCode::SuccessMaximumQos0,
-            Ok(Qos::AtLeastOnce | Qos::ExactlyOnce) => SubackReturnCode::SuccessMaximumQos1,
-            Err(_) => SubackReturnCode::Failure,
-        };
-        let codes = granted.iter().map(code).collect();
-        self.send(v3::Suback::builder().packet_id(id).return_codes(codes).build())
     }
+}
 
-    /// Says which filters of an UNSUBSCRIBE there were.
-    pub(crate) fn unsubscribed(&mut self, id: u16, existed: &[bool]) -> Vec<Bytes> {
-        if !self.is_v5() {
-            return self.send(v3::Unsuback::builder().packet_id(id).build());
+/// Does what the codec asks for, and returns what the client has said. Time is heartring's affair, and who gives up closes.
+fn obey(conn: &mut Conn<'_>, events: Vec<Event>) -> Result<Option<Packet>, Reason> {
+    let mut said = Ok(None);
+    for event in events {
+        match event {
+            Event::NotifyPacketReceived(packet) => said = Ok(Some(packet)),
+            Event::NotifyError(why) => said = Err(why),
+            Event::RequestSendPacket { packet, .. } => {
+                conn.send(packet.to_continuous_buffer().into()).map_err(|_| Reason::QuotaExceeded)?;
+            }
+            Event::RequestTimerReset { .. } | Event::RequestTimerCancel(_) => {}
+            Event::RequestClose | Event::NotifyPacketIdReleased(_) => {}
         }
-        let code = |existed: &bool| {
-            if *existed { UnsubackReasonCode::Success } else { UnsubackReasonCode::NoSubscriptionExisted }
-        };
-        let codes = existed.iter().map(code).collect();
-        self.send(v5::Unsuback::builder().packet_id(id).reason_codes(codes).build())
     }
-
-    /// A message with QoS 1, under a packet id of this client; nothing if it has too many unacknowledged.
-    pub(crate) fn publish_once_or_more(&mut self, message: &Message, retain: bool) -> Option<Vec<Bytes>> {
-        let id = self.codec.acquire_packet_id().ok()?;
-        let (topic, payload) = (&*message.topic, message.payload.to_vec());
-        let sent = if self.is_v5() {
-            let publish = v5::Publish::builder().topic_name(topic).ok()?.qos(Qos::AtLeastOnce);
-            self.send(publish.retain(retain).packet_id(id).payload(payload).build())
-        } else {
-            let publish = v3::Publish::builder().topic_name(topic).ok()?.qos(Qos::AtLeastOnce);
-            self.send(publish.retain(retain).packet_id(id).payload(payload).build())
-        };
-        (!sent.is_empty()).then_some(sent)
-    }
-
-    /// Has the codec check a packet and take note of it.
-    fn send<P: Into<Packet>>(&mut self, packet: Result<P, MqttError>) -> Vec<Bytes> {
-        let Ok(packet) = packet else { return Vec::new() };
-        let packets = self.codec.send(packet.into()).into_iter().filter_map(|event| match event {
-            Event::RequestSendPacket { packet, .. } => Some(packet.to_continuous_buffer().into()),
-            Event::NotifyPacketReceived(_)
-            | Event::NotifyPacketIdReleased(_)
-            | Event::RequestTimerReset { .. }
-            | Event::RequestTimerCancel(_)
-            | Event::NotifyError(_)
-            | Event::RequestClose => None,
-        });
-        packets.collect()
-    }
+    said
 }
 
-/// A message with QoS 0: the same bytes for every client of one version.
-pub(crate) fn publish_once_at_most(message: &Message, is_v5: bool, retain: bool) -> Option<Bytes> {
-    let (topic, payload) = (&*message.topic, message.payload.to_vec());
-    let bytes = if is_v5 {
-        let publish = v5::Publish::builder().topic_name(topic).ok()?.retain(retain).payload(payload);
-        publish.build().ok()?.to_continuous_buffer()
-    } else {
-        let publish = v3::Publish::builder().topic_name(topic).ok()?.retain(retain).payload(payload);
-        publish.build().ok()?.to_continuous_buffer()
-    };
-    Some(bytes.into())
+/// A message for one listener: with QoS 1 under an id of its own, or with QoS 0.
+fn copy(message: &v5::Publish, retain: bool, id: Option<u16>) -> Result<v5::Publish, Reason> {
+    let qos = if id.is_some() { Qos::AtLeastOnce } else { Qos::AtMostOnce };
+    let copy = v5::Publish::builder().topic_name(message.topic_name())?.qos(qos).retain(retain).packet_id(id);
+    copy.props(message.props().clone()).payload(message.payload().clone()).build()
 }
 
-impl Hello {
-    fn new(client_id: &str, user: Option<&str>, password: Option<&[u8]>, keep_alive: u16) -> Self {
-        let login = user.map(|user| (user.to_owned(), password.unwrap_or_default().to_vec()));
-        Self { client_id: client_id.to_owned(), is_assigned: false, login, keep_alive }
-    }
-
-    /// Gives a name to a client that has none.
-    pub(crate) fn assign(&mut self, client_id: String) {
-        (self.client_id, self.is_assigned) = (client_id, true);
-    }
-
-    /// The keep-alive that it gets: what it asked for, within bounds; the longest if it asked for none.
-    pub(crate) fn keep_alive(&self, bounds: &RangeInclusive<u16>) -> u16 {
-        let asked = if self.keep_alive == 0 { u16::MAX } else { self.keep_alive };
-        asked.clamp(*bounds.start(), *bounds.end())
-    }
-}
-
-impl Will {
-    fn new(topic: &str, payload: &[u8], qos: Qos, retain: bool) -> Self {
-        let at_least_once = qos != Qos::AtMostOnce;
-        Self { topic: topic.to_owned(), payload: Bytes::copy_from_slice(payload), at_least_once, retain }
-    }
+/// What is published when a client dies.
+pub(crate) fn will(hello: &v5::Connect) -> Result<Option<v5::Publish>, Reason> {
+    let Some((topic, payload)) = hello.will_topic().zip(hello.will_payload()) else { return Ok(None) };
+    let id = (hello.will_qos() != Qos::AtMostOnce).then_some(1); // Nobody acknowledges it.
+    let will = v5::Publish::builder().topic_name(topic)?.qos(hello.will_qos()).packet_id(id);
+    let mut props = hello.will_props().clone();
+    // A delay ends with the session, which ends with the connection.
+    props.retain(|property| !matches!(property, Property::WillDelayInterval(_)));
+    will.retain(hello.will_retain()).props(props).payload(payload).build().map(Some)
 }

@@ -5,103 +5,70 @@ use std::collections::BTreeMap;
 use heartring::ConnId;
 use mqtt_protocol_core::mqtt::packet::SubOpts;
 
-/// The subscriptions of one shard.
+/// How deep the tree gets: it is taken down by recursion.
+const LEVELS_MAX: usize = 100;
+
+/// One level, and what is below it; above the first names is a level without a name.
 #[derive(Default)]
 pub(crate) struct Topics {
-    root: Level,
-}
-
-#[derive(Default)]
-struct Level {
-    below: BTreeMap<String, Level>,
-    subscribers: BTreeMap<ConnId, SubOpts>,
+    below: BTreeMap<String, Topics>,
+    listeners: BTreeMap<ConnId, SubOpts>,
 }
 
 impl Topics {
-    /// Whether it is a new subscription.
-    pub(crate) fn subscribe(&mut self, filter: &str, conn: ConnId, options: SubOpts) -> bool {
-        let mut level = &mut self.root;
-        for name in filter.split('/') {
-            level = level.below.entry(name.to_owned()).or_default();
+    pub(crate) fn subscribe(&mut self, filter: &str, conn: ConnId, options: SubOpts) {
+        let level = filter.split('/').fold(self, |level, name| level.below.entry(name.into()).or_default());
+        level.listeners.insert(conn, options);
+    }
+
+    pub(crate) fn unsubscribe(&mut self, filter: &str, conn: ConnId) {
+        let (name, rest) = filter.split_once('/').map_or((filter, None), |(name, rest)| (name, Some(rest)));
+        let Some(level) = self.below.get_mut(name) else { return };
+        match rest {
+            Some(rest) => level.unsubscribe(rest, conn),
+            None => drop(level.listeners.remove(&conn)),
         }
-        level.subscribers.insert(conn, options).is_none()
-    }
-
-    /// Whether there was such a subscription.
-    pub(crate) fn unsubscribe(&mut self, filter: &str, conn: ConnId) -> bool {
-        self.root.remove(filter.split('/'), conn)
-    }
-
-    /// Everybody who listens to a topic, once, with the highest QoS of their subscriptions.
-    pub(crate) fn listeners(&self, topic: &str) -> BTreeMap<ConnId, SubOpts> {
-        let mut found = BTreeMap::new();
-        // Wildcards at the front do not match what is the server's own.
-        self.root.collect(topic.split('/'), !topic.starts_with('$'), &mut found);
-        found
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.root.is_empty()
-    }
-}
-
-impl Level {
-    fn remove<'a>(&mut self, mut names: impl Iterator<Item = &'a str>, conn: ConnId) -> bool {
-        let Some(name) = names.next() else { return self.subscribers.remove(&conn).is_some() };
-        let Some(below) = self.below.get_mut(name) else { return false };
-        let removed = below.remove(names, conn);
-        if below.is_empty() {
+        if level.below.is_empty() && level.listeners.is_empty() {
             self.below.remove(name);
         }
-        removed
     }
 
-    fn collect<'a>(
-        &self,
-        mut names: impl Iterator<Item = &'a str> + Clone,
-        wildcards: bool,
-        found: &mut BTreeMap<ConnId, SubOpts>,
-    ) {
-        // `a/#` also matches `a`.
-        if wildcards && let Some(rest) = self.below.get("#") {
-            rest.give(found);
+    /// Everybody who listens to a topic, once, by the subscription with the highest QoS.
+    pub(crate) fn listeners(&self, topic: &str) -> BTreeMap<ConnId, SubOpts> {
+        // Wildcards at the front do not mean what is the server's own (5.0, section 4.7.2).
+        let (mut levels, mut meant, mut wildcards) = (vec![self], Vec::new(), !topic.starts_with('$'));
+        for name in topic.split('/') {
+            meant.extend(levels.iter().filter_map(|level| level.below.get("#")).filter(|_| wildcards));
+            let one = levels.iter().filter_map(|level| level.below.get("+")).filter(|_| wildcards);
+            let named = levels.iter().filter_map(|level| level.below.get(name));
+            (levels, wildcards) = (named.chain(one).collect(), true);
         }
-        let Some(name) = names.next() else { return self.give(found) };
-        let one = self.below.get("+").filter(|_| wildcards);
-        for below in self.below.get(name).into_iter().chain(one) {
-            below.collect(names.clone(), true, found);
-        }
-    }
-
-    fn give(&self, found: &mut BTreeMap<ConnId, SubOpts>) {
-        for (conn, options) in &self.subscribers {
-            let best = found.entry(*conn).or_insert_with(|| options.clone());
-            if (best.qos() as u8) < options.qos() as u8 {
-                *best = options.clone();
+        // `a/#` means `a` as well.
+        meant.extend(levels.iter().filter_map(|level| level.below.get("#")));
+        meant.extend(levels);
+        let mut found = BTreeMap::new();
+        for (conn, options) in meant.iter().flat_map(|level| &level.listeners) {
+            let best = found.entry(*conn).or_insert(*options);
+            if best.qos() < options.qos() {
+                *best = *options;
             }
         }
-    }
-
-    fn is_empty(&self) -> bool {
-        self.below.is_empty() && self.subscribers.is_empty()
+        found
     }
 }
 
-/// Whether a filter is one (MQTT 5.0, section 4.7.1): wildcards stand alone in their level, `#` in the last.
+/// Whether a topic can be published to: it has no wildcards (5.0, section 4.7).
+pub(crate) fn is_topic(topic: &str) -> bool {
+    !topic.is_empty() && !topic.contains(['+', '#', '\0'])
+}
+
+/// Whether a filter can be subscribed to: wildcards stand alone in their level, `#` in the last.
 pub(crate) fn is_filter(filter: &str) -> bool {
-    let levels: Vec<&str> = filter.split('/').collect();
-    let is_level = |(nth, level): (usize, &&str)| match *level {
-        "+" => true,
-        "#" => nth + 1 == levels.len(),
-        name => !name.contains(['+', '#']),
+    let levels = filter.split('/').count();
+    let is_level = |(nth, level): (usize, &str)| match level {
+        "#" => nth + 1 == levels,
+        "+" | "" => true,
+        name => is_topic(name),
     };
-    !filter.is_empty() && levels.iter().enumerate().all(is_level)
-}
-
-/// Whether a topic matches a filter.
-pub(crate) fn matches(filter: &str, topic: &str) -> bool {
-    let mut one = Topics::default();
-    let nobody = ConnId::new(0, 0);
-    one.subscribe(filter, nobody, SubOpts::new());
-    !one.listeners(topic).is_empty()
+    !filter.is_empty() && levels <= LEVELS_MAX && filter.split('/').enumerate().all(is_level)
 }

@@ -66,8 +66,8 @@ pub use heartring_core::{
     BackendChoice, Cause, ClaimError, Closed, Config, ConfigError, Conn, ConnAt, ConnId, ConnMap, Conns,
     DEAD_WITHIN_MAX, DEAD_WITHIN_MIN, DeadlineStrategy, Decoded, ERRNO_TABLE, Errno, Evidence, ExplainRow,
     FlapGuard, FrameKind, Handler, Identity, Instant, Keepalive, Lateness, Ledger, LengthPrefixed, Limits,
-    Lines, ListenOptions, Liveness, Overrides, PathDeath, PostError, Protocol, Raw, Refusal, SendError,
-    ShardId, SocketEvidence, StateCounts, Stats, TcpEvidence, Watchdog,
+    Lines, ListenOptions, Liveness, MqttPackets, Overrides, PathDeath, PostError, Protocol, Raw, Refusal,
+    SendError, ShardId, SocketEvidence, StateCounts, Stats, TcpEvidence, Watchdog,
 };
 // For a directory in place of the one in the process.
 pub use heartring_core::{Directory, Order, Partition, Post, Request};
@@ -87,3 +87,8 @@ pub mod preflight {
 #[cfg(doctest)]
 #[doc = include_str!("../../../README.md")]
 struct Readme;
+
+/// The code of the page for those who embed it, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/embedding.md")]
+struct Embedding;

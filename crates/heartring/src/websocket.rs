@@ -6,36 +6,43 @@
 //! another request may follow.
 //!
 //! Pings are answered and pongs taken as heartbeats by themselves; our own ping goes out when a beat is overdue, which any
-//! browser answers. A peer's close frame is answered and ends the connection as `PeerClosed`.
+//! browser answers. A peer's close frame is answered and ends the connection as `PeerClosed`. What else ends it, [`farewell`]
+//! tells the peer.
 //!
-//! There are no extensions, and no HTTP bodies.
+//! There are no extensions, no subprotocols and no HTTP bodies.
 
 mod frame;
 mod request;
 
+use std::cell::RefCell;
+
 use bytes::Bytes;
 use heartring_core::{Decoded, FrameKind, Protocol};
 
-pub use frame::{binary, close, close_code, text};
+pub use frame::{binary, close, farewell, text};
 pub use request::Request;
 
-use frame::{Header, Opcode};
+use frame::{Header, NOT_UTF8, Opcode};
 
-/// A buffer that grew beyond this gives its memory back when the next message begins.
-const KEPT_BYTES_MAX: usize = 1024;
+/// More than any limit: the connection ends as [`Cause::TooLarge`](heartring_core::Cause::TooLarge).
+const TOO_LARGE: Decoded<'static> = Decoded::Partial { needed: usize::MAX };
 
 /// The WebSocket protocol, for messages of at most `MESSAGE_BYTES_MAX` bytes. See the module's own text.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct WebSocket<const MESSAGE_BYTES_MAX: usize = { 64 << 10 }>;
+///
+/// A frame is at most [`Limits::frame_bytes_max`](heartring_core::Limits) long, its header (14 bytes at most) and the head
+/// of the HTTP request too.
+#[derive(Debug, Default)]
+pub struct WebSocket<const MESSAGE_BYTES_MAX: usize = { 64 << 10 }> {
+    /// The buffer of whichever connection is being decoded: those between two messages keep none.
+    spare: RefCell<Vec<u8>>,
+}
 
 /// What is remembered of one connection.
 #[derive(Debug, Default)]
 pub struct Session {
     phase: Phase,
-    /// The message as far as it has come, or the one that was delivered last.
-    message: Vec<u8>,
-    /// The payload of the last control frame: those may come between the fragments of a message.
-    control: Vec<u8>,
+    /// A message as far as it has come, and behind it the payload of the last frame.
+    buffer: Vec<u8>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -45,8 +52,8 @@ enum Phase {
     Request,
     /// WebSocket, between messages.
     Idle,
-    /// Within a fragmented message.
-    Message { is_text: bool },
+    /// Within a fragmented message, of which so many bytes have come.
+    Message { is_text: bool, bytes: usize },
 }
 
 impl<const MESSAGE_BYTES_MAX: usize> Protocol for WebSocket<MESSAGE_BYTES_MAX> {
@@ -55,12 +62,23 @@ impl<const MESSAGE_BYTES_MAX: usize> Protocol for WebSocket<MESSAGE_BYTES_MAX> {
     fn decode<'a>(&self, session: &'a mut Session, input: &'a [u8], seen: usize) -> Decoded<'a> {
         match session.phase {
             Phase::Request => session.request(input, seen),
-            Phase::Idle | Phase::Message { .. } => session.frame(input, MESSAGE_BYTES_MAX),
+            Phase::Idle | Phase::Message { .. } => {
+                if session.buffer.capacity() == 0 {
+                    session.buffer = self.spare.take();
+                }
+                session.frame(input, MESSAGE_BYTES_MAX).unwrap_or_else(Decoded::Invalid)
+            }
         }
     }
 
-    fn ping(&self) -> Option<Bytes> {
-        Some(Bytes::from_static(&frame::EMPTY_PING))
+    fn tidy(&self, session: &mut Session) {
+        if session.phase == Phase::Idle && session.buffer.capacity() > 0 {
+            self.spare.replace(std::mem::take(&mut session.buffer));
+        }
+    }
+
+    fn ping(&self, session: &Session) -> Option<Bytes> {
+        (session.phase != Phase::Request).then(|| Bytes::from_static(&frame::EMPTY_PING))
     }
 
     fn pong(&self, ping: &[u8]) -> Option<Bytes> {
@@ -91,64 +109,56 @@ impl Session {
         Decoded::Frame { kind: FrameKind::Data, payload, used }
     }
 
-    fn frame<'a>(&'a mut self, input: &[u8], message_bytes_max: usize) -> Decoded<'a> {
-        let header = match Header::parse(input) {
-            Ok(Some(header)) => header,
-            Ok(None) => return Decoded::Partial { needed: input.len() + 1 },
-            Err(why) => return Decoded::Invalid(why),
+    fn frame<'a>(&'a mut self, input: &[u8], message_bytes_max: usize) -> Result<Decoded<'a>, &'static str> {
+        let Some(header) = Header::parse(input)? else {
+            return Ok(Decoded::Partial { needed: input.len() + 1 });
         };
-        let used = header.bytes + header.payload_bytes;
-        if input.len() < used {
-            return Decoded::Partial { needed: used };
-        }
-        let masked = &input[header.bytes..used];
-        if header.opcode.is_control() {
-            self.control.clear();
-            header.unmask(masked, &mut self.control);
-            return self.control_frame(header.opcode, used);
-        }
-        let is_text = match (self.phase, header.opcode) {
-            (Phase::Message { is_text }, Opcode::Continuation) => is_text,
-            (Phase::Message { .. }, _) => return Decoded::Invalid("a message inside a message"),
-            (_, Opcode::Continuation) => return Decoded::Invalid("a continuation of nothing"),
-            (_, opcode) => {
-                self.forget_message();
-                opcode == Opcode::Text
+        let (is_text, begun) = match (self.phase, header.opcode) {
+            (Phase::Message { is_text, bytes }, Opcode::Continuation) => (is_text, bytes),
+            (Phase::Message { .. }, Opcode::Text | Opcode::Binary) => {
+                return Err("a message inside a message");
             }
+            (Phase::Message { bytes, .. }, Opcode::Close | Opcode::Ping | Opcode::Pong) => (false, bytes),
+            (Phase::Request | Phase::Idle, Opcode::Continuation) => return Err("a continuation of nothing"),
+            (Phase::Request | Phase::Idle, opcode) => (opcode == Opcode::Text, 0),
         };
-        if self.message.len() + masked.len() > message_bytes_max {
-            return Decoded::Invalid("a message above the limit");
+        let is_control = header.opcode.is_control();
+        // Control frames have a limit of their own.
+        if !is_control && header.payload_bytes > (message_bytes_max - begun) as u64 {
+            return Ok(TOO_LARGE);
         }
-        header.unmask(masked, &mut self.message);
+        let used = header.bytes + header.payload_bytes as usize;
+        let Some(masked) = input.get(header.bytes..used) else {
+            return Ok(Decoded::Partial { needed: used });
+        };
+        self.buffer.truncate(begun);
+        header.unmask(masked, &mut self.buffer);
+        if is_control {
+            return self.control(header.opcode, begun, used);
+        }
         if !header.is_final {
-            self.phase = Phase::Message { is_text };
+            self.phase = Phase::Message { is_text, bytes: self.buffer.len() };
             // Nothing for the handler, but whoever sent it lives.
-            return Decoded::Frame { kind: FrameKind::Beat, payload: &[], used };
+            return Ok(Decoded::Frame { kind: FrameKind::Beat, payload: &[], used });
         }
         self.phase = Phase::Idle;
-        if is_text && std::str::from_utf8(&self.message).is_err() {
-            return Decoded::Invalid("a text that is not UTF-8");
+        if is_text && std::str::from_utf8(&self.buffer).is_err() {
+            return Err(NOT_UTF8);
         }
-        // It stays here until the next one begins.
-        Decoded::Frame { kind: FrameKind::Data, payload: &self.message, used }
+        Ok(Decoded::Frame { kind: FrameKind::Data, payload: &self.buffer, used })
     }
 
-    fn control_frame(&mut self, opcode: Opcode, used: usize) -> Decoded<'_> {
+    /// A control frame: its payload lies behind the `begun` bytes of the message that it interrupts.
+    fn control(&self, opcode: Opcode, begun: usize, used: usize) -> Result<Decoded<'_>, &'static str> {
+        let payload = &self.buffer[begun..];
         let kind = match opcode {
             Opcode::Ping => FrameKind::Ping,
             Opcode::Pong => FrameKind::Pong,
-            Opcode::Close if !frame::is_valid_close(&self.control) => {
-                return Decoded::Invalid("a close frame with an invalid code or reason");
-            }
-            Opcode::Close => FrameKind::Goodbye,
+            Opcode::Close if frame::is_valid_close(payload) => FrameKind::Goodbye,
+            Opcode::Close => return Err("a close frame with an invalid code or reason"),
             Opcode::Continuation | Opcode::Text | Opcode::Binary => unreachable!("not a control frame"),
         };
-        Decoded::Frame { kind, payload: &self.control, used }
-    }
-
-    fn forget_message(&mut self) {
-        self.message.clear();
-        self.message.shrink_to(KEPT_BYTES_MAX);
+        Ok(Decoded::Frame { kind, payload, used })
     }
 }
 

@@ -12,6 +12,9 @@ const MASK_BYTES: usize = 4;
 /// Payload bytes of a control frame.
 const CONTROL_BYTES_MAX: usize = 125;
 
+/// What has a status code of its own.
+pub(super) const NOT_UTF8: &str = "a text that is not UTF-8";
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Opcode {
     Continuation = 0x0,
@@ -29,7 +32,7 @@ pub(super) struct Header {
     pub(super) opcode: Opcode,
     /// Its own length.
     pub(super) bytes: usize,
-    pub(super) payload_bytes: usize,
+    pub(super) payload_bytes: u64,
     mask: [u8; MASK_BYTES],
 }
 
@@ -74,7 +77,7 @@ impl Header {
             }
             short => (u64::from(short), 0, 0),
         };
-        if payload_bytes < least || payload_bytes > 1 << 32 {
+        if payload_bytes < least || payload_bytes >= 1 << 63 {
             return Err("a frame with an impossible length");
         }
         if opcode.is_control() && (!is_final || payload_bytes > CONTROL_BYTES_MAX as u64) {
@@ -82,12 +85,23 @@ impl Header {
         }
         let Some(mask) = rest[length_bytes..].first_chunk() else { return Ok(None) };
         let bytes = 2 + length_bytes + MASK_BYTES;
-        Ok(Some(Self { is_final, opcode, bytes, payload_bytes: payload_bytes as usize, mask: *mask }))
+        Ok(Some(Self { is_final, opcode, bytes, payload_bytes, mask: *mask }))
     }
 
     /// Appends the payload as it was before it was masked.
     pub(super) fn unmask(&self, masked: &[u8], to: &mut Vec<u8>) {
-        to.extend(masked.iter().zip(self.mask.iter().cycle()).map(|(byte, mask)| byte ^ mask));
+        let from = to.len();
+        to.extend_from_slice(masked);
+        // Word by word, which the compiler turns into vectors.
+        let (words, rest) = to[from..].as_chunks_mut();
+        let [a, b, c, d] = self.mask;
+        let mask = u64::from_ne_bytes([a, b, c, d, a, b, c, d]);
+        for word in words {
+            *word = (u64::from_ne_bytes(*word) ^ mask).to_ne_bytes();
+        }
+        for (byte, mask) in rest.iter_mut().zip(self.mask.iter().cycle()) {
+            *byte ^= mask;
+        }
     }
 }
 
@@ -104,16 +118,21 @@ pub fn binary(message: &[u8]) -> Bytes {
 /// A close frame: the last word to a peer. A reason above 123 bytes is cut.
 pub fn close(code: u16, reason: &str) -> Bytes {
     let cut = reason.floor_char_boundary(CONTROL_BYTES_MAX - size_of::<u16>());
-    let payload = [&code.to_be_bytes(), reason[..cut].as_bytes()].concat();
+    let payload = [&code.to_be_bytes(), &reason.as_bytes()[..cut]].concat();
     encode(Opcode::Close, &payload)
 }
 
-/// The status code (RFC 6455, section 7.4.1) that tells a peer why its connection ends. 4000 and above are this crate's own:
-/// 4000 superseded, 4001 refused, 4002 no heartbeat.
-pub const fn close_code(cause: &Cause) -> u16 {
-    match cause {
-        Cause::PeerClosed | Cause::PeerReset | Cause::Local => 1000,
+/// The close frame that tells a peer why its connection ends, to be sent in [`Handler::closing`](heartring_core::Handler) of
+/// a connection that is a WebSocket already. `None` if the peer has ended it itself, since its own close frame is answered.
+///
+/// Where RFC 6455 (section 7.4.1) has no code for a cause, there is 4000: another connection has claimed the identity, 4001:
+/// refused, 4002: no heartbeat.
+pub fn farewell(cause: &Cause) -> Option<Bytes> {
+    let code = match cause {
+        Cause::PeerClosed | Cause::PeerReset => return None,
+        Cause::Local => 1000,
         Cause::Draining => 1001,
+        Cause::Protocol(NOT_UTF8) => 1007,
         Cause::Protocol(_) | Cause::FrameStalled => 1002,
         Cause::SlowConsumer => 1008,
         Cause::TooLarge => 1009,
@@ -121,7 +140,8 @@ pub const fn close_code(cause: &Cause) -> u16 {
         Cause::Superseded { .. } => 4000,
         Cause::Refused(_) => 4001,
         Cause::HeartbeatMissed | Cause::HelloMissed | Cause::PathDead(_) | Cause::PeerStuck => 4002,
-    }
+    };
+    Some(close(code, &cause.to_string()))
 }
 
 /// A server's frame: whole and not masked.
