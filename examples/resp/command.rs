@@ -266,8 +266,8 @@ mod tests {
         ] {
             assert_eq!(decode(input), Err(why), "{:?}", input.escape_ascii().to_string());
         }
-        assert_eq!(decode(&[b'x'; LINE_BYTES_MAX]), Err(Ok(LINE_BYTES_MAX + 1)));
-        assert_eq!(decode(&[b'x'; LINE_BYTES_MAX + 1]), Err(Err("too big inline request")));
+        assert_eq!(decode(&vec![b'x'; LINE_BYTES_MAX]), Err(Ok(LINE_BYTES_MAX + 1)));
+        assert_eq!(decode(&vec![b'x'; LINE_BYTES_MAX + 1]), Err(Err("too big inline request")));
         assert_eq!(decode(b"*2\r\n$1\r\na\r\n$1000000\r\nx"), Err(Ok(11 + 10 + 1_000_000 + 2)));
     }
 
@@ -287,6 +287,6 @@ mod tests {
             assert!(wrong(frame).starts_with("wrong number of arguments for '"), "{frame:?}");
         }
         assert_eq!(wrong(b"fl\x00sh\r\n"), "unknown command 'fl\\x00sh'");
-        assert!(wrong(&[b'\xff'; 1 << 20]).len() < 512, "what is repeated is bounded");
+        assert!(wrong(&vec![b'\xff'; 1 << 20]).len() < 512, "what is repeated is bounded");
     }
 }

@@ -14,7 +14,7 @@ use crate::common::client;
 use crate::common::server::{Server, backends};
 
 /// How long a client is waited for. What must not take that long is asserted where it is promised.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What paho has to say of a client that was taken over, and of one that is refused because the gateway is busy.
 pub(crate) const TAKEN_OVER: u8 = 0x8E;
@@ -78,7 +78,7 @@ impl Client {
         subscriber
     }
 
-    /// A paho client with the wishes of `paho.py`, and what CONNACK has told it: the reason and the properties.
+    /// A paho client with the wishes of `client.py`, and what CONNACK has told it: the reason and the properties.
     pub(crate) fn paho(addr: SocketAddr, wishes: Value) -> (Self, u8, Value) {
         let client = Self::paho_connecting(addr, wishes);
         let answer = client.hears("connected");
@@ -91,7 +91,7 @@ impl Client {
         wishes["host"] = json!(addr.ip());
         wishes["port"] = json!(addr.port());
         let python = client::python("paho", &["paho.mqtt.client"]).expect("it was here when the test began");
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/mqtt/paho.py");
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/mqtt/client.py");
         Self::start(Command::new(python).args([script, &wishes.to_string()]))
     }
 

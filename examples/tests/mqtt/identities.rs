@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::client::{BUSY, Client, TAKEN_OVER, mosquitto_pub, number, on_each_backend, try_mosquitto_pub};
+use crate::client::{
+    BUSY, Client, PATIENCE, TAKEN_OVER, mosquitto_pub, now, number, on_each_backend, try_mosquitto_pub,
+};
 
 #[test]
 fn only_who_knows_the_password_is_let_in() {
@@ -76,7 +78,9 @@ fn two_that_fight_for_an_id_are_damped() {
         let twin = json!({ "version": 5, "id": "twin", "reconnect_after": 0.05 });
         let twins = [(); 2].map(|()| Client::paho_connecting(server.addr(), twin.clone()));
         let (mut takeovers, mut refusals) = (0, 0);
+        let began = now();
         while refusals < 5 {
+            assert!(began.elapsed() < PATIENCE, "{takeovers} takeovers, {refusals} refusals");
             for told in twins.iter().filter_map(|twin| twin.hears_within(Duration::from_millis(20))) {
                 if told == json!(["disconnected", TAKEN_OVER]) {
                     takeovers += 1;

@@ -104,7 +104,7 @@ fn garbage_is_answered_with_an_error_and_the_end() {
         }
         let mut client = connect(&server);
         // It may have closed before all of it is written.
-        let _ = client.write_all(&[b'x'; 128 << 10]);
+        let _ = client.write_all(&vec![b'x'; 128 << 10]);
         assert!(rest(&mut client).starts_with(b"-ERR protocol error: too big inline request\r\n"));
         drop(client);
         server.stop();
