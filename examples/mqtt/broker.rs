@@ -94,7 +94,7 @@ impl Broker {
         self.sessions[conn.id()].tell(conn, suback.build()?)
     }
 
-    /// Subscribes to one filter and sends what is retained.
+    /// Subscribes to one filter and sends what is retained, before SUBACK as section 3.8.4 of 5.0 allows.
     fn grant(&mut self, conn: &mut Conn<'_>, entry: &SubEntry) -> Result<SubackReasonCode, SubackReasonCode> {
         let (filter, options, listener) = (entry.topic_filter(), *entry.sub_opts(), conn.id());
         let session = &mut self.sessions[listener];

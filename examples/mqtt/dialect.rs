@@ -1,5 +1,4 @@
-//! MQTT 3.1.1 as a dialect of 5.0: what such a client says is put into the words of 5.0, what it is told into its own. The rest
-//! of the gateway speaks 5.0 only.
+//! MQTT 3.1.1 as a dialect of 5.0. The rest of the gateway speaks 5.0 only.
 
 use mqtt_protocol_core::mqtt::packet::{Packet, v3_1_1 as v3, v5_0 as v5};
 use mqtt_protocol_core::mqtt::result_code::{ConnectReasonCode as New, ConnectReturnCode as Old};
@@ -10,19 +9,18 @@ pub(crate) fn heard(packet: Packet) -> Result<Packet, MqttError> {
     Ok(match packet {
         Packet::V3_1_1Connect(old) => connect(&old)?.into(),
         Packet::V3_1_1Publish(old) => {
-            let new =
-                v5::Publish::builder().topic_name(old.topic_name())?.qos(old.qos()).retain(old.retain());
-            new.packet_id(old.packet_id()).payload(old.payload().clone()).build()?.into()
+            let new = v5::Publish::builder().topic_name(old.topic_name())?.qos(old.qos());
+            new.retain(old.retain()).packet_id(old.packet_id()).payload(old.payload().clone()).build()?.into()
         }
         Packet::V3_1_1Puback(old) => v5::Puback::builder().packet_id(old.packet_id()).build()?.into(),
-        Packet::V3_1_1Subscribe(it) => {
-            v5::Subscribe::builder().packet_id(it.packet_id()).entries(it.entries().clone()).build()?.into()
+        Packet::V3_1_1Subscribe(old) => {
+            let new = v5::Subscribe::builder().packet_id(old.packet_id());
+            new.entries(old.entries().clone()).build()?.into()
         }
-        Packet::V3_1_1Unsubscribe(it) => v5::Unsubscribe::builder()
-            .packet_id(it.packet_id())
-            .entries(it.entries().clone())?
-            .build()?
-            .into(),
+        Packet::V3_1_1Unsubscribe(old) => {
+            let new = v5::Unsubscribe::builder().packet_id(old.packet_id());
+            new.entries(old.entries().clone())?.build()?.into()
+        }
         Packet::V3_1_1Disconnect(_) => v5::Disconnect::builder().build()?.into(),
         new => new,
     })
@@ -57,9 +55,8 @@ pub(crate) fn told(packet: Packet) -> Result<Packet, MqttError> {
             v3::Connack::builder().session_present(false).return_code(code).build()?.into()
         }
         Packet::V5_0Publish(new) => {
-            let old =
-                v3::Publish::builder().topic_name(new.topic_name())?.qos(new.qos()).retain(new.retain());
-            old.packet_id(new.packet_id()).payload(new.payload().clone()).build()?.into()
+            let old = v3::Publish::builder().topic_name(new.topic_name())?.qos(new.qos());
+            old.retain(new.retain()).packet_id(new.packet_id()).payload(new.payload().clone()).build()?.into()
         }
         Packet::V5_0Puback(new) => v3::Puback::builder().packet_id(new.packet_id()).build()?.into(),
         Packet::V5_0Suback(new) => {

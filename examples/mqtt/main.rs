@@ -45,7 +45,11 @@ fn main() -> Result<(), heartring::Error> {
         claim_required: true,
         backend,
         shards,
-        limits: Limits { frame_bytes_max: rules.packet_bytes_max, ..Limits::default() },
+        limits: Limits {
+            frame_bytes_max: rules.packet_bytes_max,
+            outbox_letters_max: 1 << 16, // Much can be published in one turn.
+            ..Limits::default()
+        },
         ..Config::default()
     };
     let gateway = Gateway::new(config).listen(listen);

@@ -37,8 +37,7 @@ impl Rules {
         let assigned = format!("heartring-{}", conn.at());
         let id = if hello.client_id().is_empty() { &assigned } else { hello.client_id() };
         conn.claim(id.as_bytes()).map_err(|_| Reason::ClientIdentifierNotValid)?;
-        conn.set_dead_within(dead_within(self.keep_alive(hello)))
-            .map_err(|_| Reason::ImplementationSpecificError)
+        conn.set_dead_within(dead_within(self.keep_alive(hello))).map_err(|_| Reason::UnspecifiedError)
     }
 
     /// CONNACK for a client whose claim is granted: what else is, and what is not.

@@ -19,3 +19,5 @@ mod packets;
 mod wills;
 #[path = "mqtt/wire.rs"]
 mod wire;
+#[path = "mqtt/wishes.rs"]
+mod wishes;

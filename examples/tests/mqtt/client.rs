@@ -1,6 +1,8 @@
 //! Other people's clients, as processes that tell in lines what happens to them.
 
+use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Write};
+use std::iter;
 use std::net::SocketAddr;
 use std::process::{Child, ChildStdin, Command, Output, Stdio};
 use std::sync::mpsc::{self, Receiver};
@@ -55,6 +57,8 @@ pub(crate) struct Client {
     child: Child,
     stdin: ChildStdin,
     lines: Receiver<String>,
+    /// Messages that came before it knew that it was subscribed, as those that are retained do.
+    early: VecDeque<String>,
 }
 
 impl Client {
@@ -66,16 +70,21 @@ impl Client {
         let (sender, lines) = mpsc::channel();
         // Ends with the client's output, or when nobody listens any more.
         thread::spawn(move || output.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
-        Self { child, stdin, lines }
+        Self { child, stdin, lines, early: VecDeque::new() }
     }
 
     /// A subscriber that is subscribed. It tells `topic qos retained payload`.
     pub(crate) fn mosquitto_sub(server: &Server, args: &[&str]) -> Self {
         let mut command = Command::new("stdbuf");
         command.args(["-oL", "mosquitto_sub", "-d", "-F", "%t %q %r %p", "-p", &server.port()]).args(args);
-        let subscriber = Self::start(&mut command);
-        while !subscriber.line().starts_with("Subscribed") {}
-        subscriber
+        let mut subscriber = Self::start(&mut command);
+        loop {
+            match subscriber.line() {
+                line if line.starts_with("Subscribed") => return subscriber,
+                line if line.starts_with("Client ") => {}
+                message => subscriber.early.push_back(message),
+            }
+        }
     }
 
     /// A paho client with the wishes of `client.py`, and what CONNACK has told it: the reason and the properties.
@@ -114,17 +123,15 @@ impl Client {
     }
 
     /// The next message of `mosquitto_sub`.
-    pub(crate) fn message(&self) -> String {
-        loop {
-            let line = self.line();
-            if !line.starts_with("Client ") {
-                return line;
-            }
-        }
+    pub(crate) fn message(&mut self) -> String {
+        let mut lines = self.early.pop_front().into_iter().chain(iter::repeat_with(|| {
+            self.lines.recv_timeout(PATIENCE).expect("the client tells something")
+        }));
+        lines.find(|line| !line.starts_with("Client ")).expect("an endless iterator")
     }
 
     /// The next `count` messages of `mosquitto_sub`.
-    pub(crate) fn messages(&self, count: usize) -> Vec<String> {
+    pub(crate) fn messages(&mut self, count: usize) -> Vec<String> {
         (0..count).map(|_| self.message()).collect()
     }
 

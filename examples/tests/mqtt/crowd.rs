@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use std::thread;
 
 use heartring_tests::{eventually, skip};
-use rustix::net::{AddressFamily, SocketType, bind, connect as connect_to, socket};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect as connect_to, socket_with};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::client::now;
@@ -26,7 +26,7 @@ fn five_thousand_clients_each_get_what_is_theirs() {
     }
     for backend in backends() {
         let server = Server::start("mqtt", backend, &["--shards", "2"]);
-        play(backend, server.addr());
+        play(backend, server.addr(), CLIENTS);
         server.stop();
     }
 }
@@ -45,21 +45,25 @@ fn mosquitto_agrees() {
         mosquitto.args(["-p", &addr.port().to_string()]).stdout(Stdio::null()).stderr(Stdio::null());
     let mut mosquitto = mosquitto.spawn().expect("it starts");
     eventually("mosquitto listens", || TcpStream::connect(addr).is_ok());
-    let played = thread::spawn(move || play("mosquitto", addr)).join();
+    let played = thread::spawn(move || play("mosquitto", addr, 64)).join(); // Its backlog is 100.
     mosquitto.kill().and_then(|()| mosquitto.wait()).expect("it runs until now");
     played.expect("the script succeeds");
 }
 
-/// All connect and subscribe, each to a topic of its own; each gets one message; all ping; all leave.
-fn play(broker: &str, addr: SocketAddr) {
+/// All connect and subscribe, so many at once, each to a topic of its own; each gets one message; all ping; all leave.
+fn play(broker: &str, addr: SocketAddr, at_once: usize) {
     let began = now();
-    let mut clients: Vec<Raw> = (0..CLIENTS).map(|nth| connect_from(nth, addr)).collect();
-    for (nth, client) in clients.iter_mut().enumerate() {
-        // A client need not wait for CONNACK.
-        let subscribe = packet(0x82, &[b"\0\x01", &text(&topic(nth)), b"\0"]);
-        client.say(&[connect(4, &format!("crowd-{nth}"), 60), subscribe].concat());
+    let mut clients = Vec::new();
+    while clients.len() < CLIENTS {
+        let first = clients.len();
+        clients.extend((first..CLIENTS.min(first + at_once)).map(|nth| connect_from(nth, addr)));
+        for (nth, client) in clients.iter_mut().enumerate().skip(first) {
+            // A client need not wait for CONNACK.
+            let subscribe = packet(0x82, &[b"\0\x01", &text(&topic(nth)), b"\0"]);
+            client.say(&[connect(4, &format!("crowd-{nth}"), 60), subscribe].concat());
+        }
+        each(&mut clients[first..], |client| client.hear(b"\x20\x02\0\0\x90\x03\0\x01\0"));
     }
-    each(&mut clients, |client| client.hear(b"\x20\x02\0\0\x90\x03\0\x01\0"));
     let connected = began.elapsed();
     for publisher in 0..PUBLISHERS {
         let (mut raw, _) = Raw::let_in(addr, &connect(4, &format!("publisher-{publisher}"), 60));
@@ -89,15 +93,13 @@ fn each(clients: &mut [Raw], turn: impl Fn(&mut Raw)) {
     }
 }
 
-/// From one of a hundred addresses.
+/// From one of a hundred addresses. Clients that another test starts meanwhile must not inherit it.
 fn connect_from(nth: usize, addr: SocketAddr) -> Raw {
     let source = SocketAddrV4::new(Ipv4Addr::new(127, 0, 0, 2 + (nth % 100) as u8), 0);
-    let stream = socket(AddressFamily::INET, SocketType::STREAM, None).and_then(|stream| {
-        bind(&stream, &source)?;
-        connect_to(&stream, &addr)?;
-        Ok(stream)
-    });
-    Raw::from_stream(TcpStream::from(stream.expect("a broker takes clients")))
+    let stream = socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None);
+    let stream = stream.expect("a descriptor is left");
+    bind(&stream, &source).and_then(|()| connect_to(&stream, &addr)).expect("a broker takes clients");
+    Raw::from_stream(TcpStream::from(stream))
 }
 
 fn topic(nth: usize) -> String {

@@ -53,7 +53,7 @@ fn the_second_with_an_id_takes_over_and_the_first_is_told() {
     on_each_backend("the_second_with_an_id_takes_over_and_the_first_is_told", &[], |server| {
         let twin =
             |version| json!({ "version": version, "id": "twin", "will": ["will", "taken over", 1, false] });
-        let mourner = Client::mosquitto_sub(server, &["-q", "1", "-t", "will"]);
+        let mut mourner = Client::mosquitto_sub(server, &["-q", "1", "-t", "will"]);
         let (mut holder, ..) = Client::paho(server.addr(), twin(5));
         // On the same shard, and across shards.
         for version in [5, 4, 5, 4, 5, 5] {

@@ -1,7 +1,7 @@
 //! Packets as bytes, for what no client would say, and for more clients than there can be processes.
 
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
 pub(crate) const PINGREQ: &[u8] = b"\xC0\0";
@@ -40,6 +40,11 @@ impl Raw {
         self.0.write_all(bytes)
     }
 
+    /// Says no more.
+    pub(crate) fn fin(&self) -> std::io::Result<()> {
+        self.0.shutdown(Shutdown::Write)
+    }
+
     /// The next bytes.
     pub(crate) fn read<const N: usize>(&mut self) -> [u8; N] {
         let mut bytes = [0; N];
@@ -54,11 +59,13 @@ impl Raw {
         assert_eq!(heard, bytes);
     }
 
-    /// What comes until the other side closes.
+    /// What comes until the gateway closes, be it in order or, for whom it does not wait, with a reset.
     pub(crate) fn last_words(mut self) -> Vec<u8> {
         let mut words = Vec::new();
-        self.0.read_to_end(&mut words).expect("it closes in order");
-        words
+        match self.0.read_to_end(&mut words) {
+            Err(error) if error.kind() != ErrorKind::ConnectionReset => panic!("{error} after {words:x?}"),
+            Ok(_) | Err(_) => words,
+        }
     }
 }
 
@@ -86,6 +93,11 @@ pub(crate) fn text(text: &str) -> Vec<u8> {
 pub(crate) fn connect_with(version: u8, id: &str, keep_alive: u16, flags: u8, more: &[u8]) -> Vec<u8> {
     let props: &[u8] = if version == 5 { b"\0" } else { b"" };
     packet(0x10, &[b"\0\x04MQTT", &[version, flags], &keep_alive.to_be_bytes(), props, &text(id), more])
+}
+
+/// CONNECT of 5.0 with properties.
+pub(crate) fn connect_v5(id: &str, props: &[u8]) -> Vec<u8> {
+    packet(0x10, &[b"\0\x04MQTT\x05\x02\0\x3C", &[props.len() as u8], props, &text(id)])
 }
 
 /// CONNECT with a clean start.
