@@ -74,9 +74,15 @@ impl SendQueues {
     /// Takes the next payload to send, several small ones as one. Returns whether more wait behind it; if not, the queue is
     /// gone.
     pub(crate) fn pop(&mut self, id: SendQueueId) -> (Bytes, bool) {
+        let first = self.entries[id.index()].pop_front().expect("a queue exists only while something waits");
+        self.gather(id, first.payload)
+    }
+
+    /// Takes the small payloads that wait behind `first` together with it. Returns whether more wait behind it; if not, the
+    /// queue is gone.
+    pub(crate) fn gather(&mut self, id: SendQueueId, first: Bytes) -> (Bytes, bool) {
         let queue = &mut self.entries[id.index()];
-        let first = queue.pop_front().expect("a queue exists only while something waits");
-        let payload = gather(first.payload, queue);
+        let payload = gather(first, queue);
         let more = !queue.is_empty();
         if !more {
             self.release(id);

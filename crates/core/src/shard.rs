@@ -174,6 +174,7 @@ impl<H: Handler> Shard<H> {
         self.tick();
         self.settle();
         self.open_doors();
+        self.table.gather_sends();
         self.table.ops.drain(..).for_each(submit);
         (self.expected_at, self.judged) = (None, 0);
     }

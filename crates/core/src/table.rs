@@ -64,6 +64,8 @@ pub(crate) struct Table {
     send_stall_ticks: Ticks,
     /// Ops of this turn, to be submitted at its end.
     pub(crate) ops: Vec<Op>,
+    /// Whether a payload was queued in this turn, perhaps behind one that has not been submitted.
+    queued: bool,
     /// Connections that a handler has asked to close.
     pub(crate) close_requests: Vec<ConnId>,
     /// What is to be asked of the directory.
@@ -127,6 +129,7 @@ impl Table {
             queues: SendQueues::default(),
             send_stall_ticks: Ticks::of(liveness.send_stall_within),
             ops: Vec::new(),
+            queued: false,
             close_requests: Vec::new(),
             requests: VecDeque::new(),
             outbox: Outbox::new(shards, limits.outbox_letters_max, slots),
@@ -251,10 +254,27 @@ impl Table {
         record.congested |= record.unsent > self.limits.send_queue_high;
         if record.ops.contains(OpKind::Send) {
             record.queue = Some(self.queues.push(record.queue, payload, is_state));
+            self.queued = true;
         } else {
             self.emit_send(id, payload, false);
         }
         Ok(())
+    }
+
+    /// Lets what was sent in this turn in several small payloads, the answers to a pipeline, leave as one.
+    pub(crate) fn gather_sends(&mut self) {
+        if !std::mem::take(&mut self.queued) {
+            return;
+        }
+        for op in &mut self.ops {
+            let Op::Send { conn, payload, more } = op else { continue };
+            let Some(record) = self.conns.get_mut(*conn) else { continue };
+            let Some(queue) = record.queue else { continue };
+            (*payload, *more) = self.queues.gather(queue, std::mem::take(payload));
+            if !*more {
+                record.queue = None;
+            }
+        }
     }
 
     /// Counts what a send took and emits the next one.

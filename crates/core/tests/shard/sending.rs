@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use heartring_core::{Backend, DeadlineStrategy, SendError};
+use heartring_core::{Backend, DeadlineStrategy, OpKind, SendError};
 use heartring_sim::{Saw, SimPeer};
 use proptest::prelude::*;
 
@@ -48,6 +48,26 @@ fn payloads_leave_in_order_whatever_the_socket_takes_at_a_time() {
             assert_eq!(world.shard.stats().sent_bytes, payloads.concat().len() as u64);
             world.finish();
         }
+    });
+}
+
+#[test]
+fn what_is_sent_in_one_turn_leaves_as_one() {
+    under_each_strategy(|strategy| {
+        let mut world = World::new(strategy);
+        world.act(|conn, told| {
+            if *told == Told::Received(b"go".to_vec()) {
+                for answer in [b"a", b"b", b"c"] {
+                    conn.send_copy(answer).unwrap();
+                }
+            }
+        });
+        let peer = world.connect();
+        peer.send(b"go\ngo\n");
+        world.run_for(SECOND);
+        assert_eq!(peer.received(), b"abcabc");
+        assert_eq!(world.submitted[OpKind::Send as usize], 1);
+        world.finish();
     });
 }
 
