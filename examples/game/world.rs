@@ -106,10 +106,7 @@ impl World {
         let sightings: Vec<_> = self.players.values().map(|player| &player.seen).collect();
         let message = serde_json::to_vec(&(self.shard.0, sightings)).expect("sightings are plain data");
         let message = Bytes::from(message);
-        for shard in (0..conns.shards()).map(ShardId).filter(|shard| *shard != self.shard) {
-            // A shard that does not take its mail misses a tick.
-            let _ = conns.post(shard, message.clone());
-        }
+        let _ = conns.post_to_others(&message); // A shard that does not take its mail misses a tick.
     }
 
     /// What each room looks like: one buffer, however many take it.

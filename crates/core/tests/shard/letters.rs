@@ -20,6 +20,27 @@ fn text(letter: &Letter) -> &[u8] {
 }
 
 #[test]
+fn a_message_to_the_others_goes_to_each_of_them_and_not_here() {
+    under_each_strategy(|strategy| {
+        let mut world: World = World::undecided(strategy, |config| {
+            config.limits.outbox_letters_max = 1;
+            config.tick_every = Some(SECOND);
+        });
+        world.shard.handler().act_on_tick = Box::new(|conns| {
+            let message = Bytes::from("a");
+            assert_eq!(conns.post_to_others(&message), Ok(()));
+            let full = PostError::Full { to: ShardId(1), max: 1 };
+            assert_eq!(conns.post_to_others(&message), Err(full));
+        });
+        world.run_for(Duration::ZERO);
+        let letters = std::mem::take(&mut world.letters);
+        let sent: Vec<_> = letters.iter().map(|(to, letter)| (to.0, text(letter))).collect();
+        assert_eq!(sent, [(1, &b"a"[..])]);
+        world.finish();
+    });
+}
+
+#[test]
 fn messages_to_shards_wait_in_order_up_to_the_limit() {
     under_each_strategy(|strategy| {
         let mut world: World = World::undecided(strategy, |config| {

@@ -115,14 +115,16 @@ fn writable_is_told_once_when_a_congested_queue_has_drained_to_the_low_mark() {
         let left = Rc::new(RefCell::new(Vec::new()));
         let queued = left.clone();
         world.act(move |conn, told| {
-            if *told == Told::Writable {
-                queued.borrow_mut().push(conn.queued_bytes());
+            if matches!(told, Told::Writable | Told::Received(_)) {
+                queued.borrow_mut().push((conn.queued_bytes(), conn.is_congested()));
             }
         });
+        peer.send(b"how full?\n");
+        world.run_for(Duration::ZERO);
         peer.start_reading();
         world.run_for(SECOND);
-        assert_eq!(*left.borrow(), [1_000], "told at the low mark");
-        assert_eq!(world.calls(&peer), ["opened", "received", "writable"]);
+        assert_eq!(*left.borrow(), [(5_010, true), (1_000, false)], "told at the low mark");
+        assert_eq!(world.calls(&peer), ["opened", "received", "received", "writable"]);
         world.finish();
     });
 }
