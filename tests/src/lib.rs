@@ -32,6 +32,7 @@ mod vanish;
 pub use cpu_time::cpu_time;
 pub use device::{Device, Fleet, kernel_forgets, kernel_states};
 pub use dice::Dice;
+pub use gate::Gate;
 pub use gateway_child::{ChildStats, GatewayChild};
 pub use gateway_log::{Entry, Event, Log};
 pub use gateway_probe::{GatewayProbe, On};
@@ -40,7 +41,7 @@ pub use kernel_table::{
     TcpState, accept_queues, client_sockets, eventually, gateway_sockets, gateway_states, network_counter,
 };
 pub use namespace::{FAR, NEAR, Wire};
-pub use own_network::{add_address, in_own_network};
+pub use own_network::{add_address, in_own_network, run_rootless};
 pub use privileged_unsafe::forbid_io_uring;
 pub use requirement::skip;
 pub use rig::{End, Peer, Rig};

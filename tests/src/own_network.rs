@@ -32,7 +32,6 @@ pub fn in_own_network(test: &str, settings: &[(&str, &str)], body: impl FnOnce()
         thread::scope(|scope| scope.spawn(alone).join()).unwrap_or_else(|panic| resume_unwind(panic));
     match result {
         Ok(()) => {}
-        Err(why) if env::var_os(ROOTLESS).is_some() => skip(test, &why),
         Err(why) => run_rootless(test, &why),
     }
 }
@@ -55,7 +54,15 @@ fn ip(arguments: &[&str]) -> Result<(), String> {
     Err(format!("ip {arguments:?}: {}", String::from_utf8_lossy(&output.stderr).trim()))
 }
 
-fn run_rootless(test: &str, why: &str) {
+/// Runs a test that lacks a privilege once more, as root of a user namespace of its own; says aloud if it is there already.
+///
+/// # Panics
+///
+/// If the test fails there.
+pub fn run_rootless(test: &str, why: &str) {
+    if env::var_os(ROOTLESS).is_some() {
+        return skip(test, why);
+    }
     let program = env::current_exe().expect("the test program has a path");
     let child = Command::new("unshare")
         .args(["--user", "--map-root-user", "--net"])

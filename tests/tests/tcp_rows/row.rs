@@ -1,15 +1,11 @@
 //! A row of the table: its measurement on one backend, in namespaces of its own.
 
 use std::any::Any;
-use std::process::Command;
+use std::thread;
 use std::time::Duration;
-use std::{env, thread};
 
 use heartring::{BackendChoice, Cause, Closed, Config, Errno, Keepalive, Lines};
-use heartring_tests::{Device, GatewayProbe, NEAR, On, Wire, kernel_forgets, skip};
-
-/// Set in the child that runs in a user namespace.
-const ROOTLESS: &str = "HEARTRING_TEST_ROOTLESS";
+use heartring_tests::{Device, GatewayProbe, NEAR, On, Wire, kernel_forgets, run_rootless, skip};
 
 /// How long any row may take.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -145,32 +141,6 @@ pub(crate) fn run(test: &str, rows: &[Row]) {
         }
     }
     assert_eq!(failures, 0, "rows failed; the table above says which");
-}
-
-/// Runs the test once more, as root of a user namespace of its own.
-fn run_rootless(test: &str, why: &str) {
-    if env::var_os(ROOTLESS).is_some() {
-        return skip(test, why);
-    }
-    let program = env::current_exe().expect("the test program has a path");
-    let child = Command::new("unshare")
-        .args(["--user", "--map-root-user", "--net"])
-        .arg(program)
-        .args(["--exact", test, "--nocapture"])
-        .env(ROOTLESS, "1")
-        .output();
-    match child {
-        Ok(output) => {
-            print!("{}", String::from_utf8_lossy(&output.stdout));
-            let errors = String::from_utf8_lossy(&output.stderr);
-            // `unshare` itself fails with 1 and without a word of the test program.
-            if output.stdout.is_empty() {
-                return skip(test, &format!("{why}; and {}", errors.trim()));
-            }
-            assert!(output.status.success(), "it failed in a user namespace:\n{errors}");
-        }
-        Err(error) => skip(test, &format!("{why}; and unshare: {error}")),
-    }
 }
 
 /// As the facts write it.

@@ -2,12 +2,13 @@
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use heartring::{Config, Conn, Error, Gateway, Handler, Health, Lines, Running, ShardId, Summary};
 use heartring_socket::now;
+use heartring_tests::Gate;
 
 /// How long something that should come soon is waited for. The machine may be busy with other tests.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -16,19 +17,6 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 pub(crate) struct Held {
     running: Running,
     gate: Arc<Gate>,
-}
-
-/// Where the shards wait that were told to hold.
-#[derive(Default)]
-struct Gate {
-    state: Mutex<GateState>,
-    changed: Condvar,
-}
-
-#[derive(Default)]
-struct GateState {
-    is_open: bool,
-    waiting: usize,
 }
 
 /// Obeys its clients: see [`Client`].
@@ -69,13 +57,12 @@ impl Held {
 
     /// Lets the shard that was told to hold go on, and those that are told later.
     pub(crate) fn release(&self) {
-        self.gate.lock().is_open = true;
-        self.gate.changed.notify_all();
+        self.gate.open();
     }
 
     /// Waits until a shard is in the handler that holds it: from then on it accepts nobody.
     pub(crate) fn is_holding(&self) {
-        self.gate.wait_while(PATIENCE, |state| state.waiting == 0);
+        self.gate.wait_for_somebody();
     }
 
     pub(crate) fn stop(&self) {
@@ -97,25 +84,6 @@ impl Held {
         let result = self.running.join();
         TcpListener::bind(addr).expect("the port is free");
         result
-    }
-}
-
-impl Gate {
-    /// Waits until it is open; for a test that has failed not for ever.
-    fn pass(&self) {
-        self.lock().waiting += 1;
-        self.changed.notify_all();
-        self.wait_while(2 * PATIENCE, |state| !state.is_open);
-        self.lock().waiting -= 1;
-    }
-
-    fn wait_while(&self, bound: Duration, condition: impl Fn(&GateState) -> bool) {
-        let waited = self.changed.wait_timeout_while(self.lock(), bound, |state| condition(state));
-        drop(waited.unwrap_or_else(PoisonError::into_inner));
-    }
-
-    fn lock(&self) -> MutexGuard<'_, GateState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
