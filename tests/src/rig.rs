@@ -72,6 +72,9 @@ pub trait Peer {
     /// Shuts its sending side.
     fn fin(&mut self);
 
+    /// Closes in order. What was read before is still there.
+    fn close(&mut self);
+
     /// Closes with RST.
     fn reset(&mut self);
 

@@ -1,10 +1,12 @@
-//! The simulator as a rig.
+//! The simulator as a rig, as it is and with faults by chance.
 
-use std::net::SocketAddr;
+use std::cell::Cell;
+use std::net::{IpAddr, SocketAddr};
+use std::thread;
 use std::time::Duration;
 
 use heartring_core::{BackendConfig, Errno, Instant};
-use heartring_sim::{Saw, SimBackend, SimPeer, World};
+use heartring_sim::{Dice, Fault, FaultOdds, Saw, SimBackend, SimPeer, World};
 
 use crate::rig::{End, Peer, Rig};
 
@@ -56,6 +58,92 @@ impl Rig for SimRig {
     }
 }
 
+/// How many seeds each clause is tried with.
+const SEEDS: u64 = 100;
+
+/// These take away what a test is about: a client, a connection, or what an examination was to find.
+const SPARED: [Fault; 6] = [
+    Fault::AcceptLosesClient,
+    Fault::AcceptShortage,
+    Fault::RecvFails,
+    Fault::SendFails,
+    Fault::WatchFails,
+    Fault::ExamineBlank,
+];
+
+thread_local! {
+    static SEED: Cell<u64> = const { Cell::new(0) };
+}
+
+/// The simulator with faults, whose odds and whose moments follow from a seed: [`on_seeds`] chooses it.
+pub struct SimFaulty(SimRig);
+
+/// Runs `test` with one seed after the other. The one with which it fails is printed.
+pub fn on_seeds(ip: IpAddr, test: fn(IpAddr)) {
+    struct Told(u64);
+    impl Drop for Told {
+        fn drop(&mut self) {
+            if thread::panicking() {
+                eprintln!("with the faults of seed {}", self.0);
+            }
+        }
+    }
+    for seed in 0..SEEDS {
+        SEED.set(seed);
+        let _told = Told(seed);
+        test(ip);
+    }
+}
+
+impl Rig for SimFaulty {
+    type Backend = SimBackend;
+    type Peer = SimRigPeer;
+
+    const NAME: &'static str = "sim_faulty";
+    const STARVES: bool = SimRig::STARVES;
+
+    fn open(config: &BackendConfig) -> Result<Self, String> {
+        let rig = SimRig::open(config)?;
+        let mut dice = Dice::new(SEED.get());
+        let mut odds = FaultOdds::draw(&mut dice);
+        for fault in SPARED {
+            odds.set(fault, 0);
+        }
+        // The tests call five seconds of lateness too much.
+        odds.stall_max = odds.delay_max + Duration::from_millis(100);
+        rig.world.inject(dice.roll(), odds);
+        Ok(Self(rig))
+    }
+
+    fn backend(&mut self) -> &mut SimBackend {
+        self.0.backend()
+    }
+
+    fn clock(&self) -> Instant {
+        self.0.clock()
+    }
+
+    fn connect(&mut self, listener: SocketAddr) -> SimRigPeer {
+        self.0.connect(listener)
+    }
+
+    fn stall(&mut self, duration: Duration) {
+        self.0.stall(duration);
+    }
+
+    fn starve(&mut self, accepts: usize) {
+        self.0.starve(accepts);
+    }
+
+    fn feed(&mut self) {
+        self.0.feed();
+    }
+
+    fn kernel_keeps(&self, listener: SocketAddr, peer: SocketAddr) -> bool {
+        self.0.kernel_keeps(listener, peer)
+    }
+}
+
 /// A scripted peer that reads only when told.
 pub struct SimRigPeer {
     world: World,
@@ -84,6 +172,11 @@ impl Peer for SimRigPeer {
     fn fin(&mut self) {
         self.finished = true;
         self.peer.fin();
+    }
+
+    fn close(&mut self) {
+        self.finished = true;
+        self.peer.close();
     }
 
     fn reset(&mut self) {

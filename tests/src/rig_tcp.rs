@@ -122,7 +122,7 @@ impl<K: Kind> Rig for TcpRig<K> {
 
 /// A client on a real socket.
 pub struct TcpPeer {
-    /// `None` after [`Peer::reset`].
+    /// `None` after [`Peer::close`] and [`Peer::reset`].
     stream: Option<TcpStream>,
     addr: SocketAddr,
     read: Vec<u8>,
@@ -134,6 +134,7 @@ impl TcpPeer {
     fn connect(listener: SocketAddr) -> Self {
         let stream = TcpStream::connect(listener).expect("a listener on loopback takes clients");
         stream.set_nonblocking(true).expect("a socket can be non-blocking");
+        stream.set_nodelay(true).expect("TCP_NODELAY can be set");
         let addr = stream.local_addr().expect("a connected socket has an address");
         Self { stream: Some(stream), addr, read: Vec::new(), end: End::Open, writers: Vec::new() }
     }
@@ -194,6 +195,10 @@ impl Peer for TcpPeer {
         if let Some(stream) = &self.stream {
             stream.shutdown(Shutdown::Write).expect("the client can shut its sending side");
         }
+    }
+
+    fn close(&mut self) {
+        self.stream = None;
     }
 
     fn reset(&mut self) {

@@ -12,6 +12,8 @@ pub(crate) struct Inbox {
     pub(crate) addr: SocketAddr,
     pub(crate) options: ListenOptions,
     pub(crate) open: bool,
+    /// It does not notice for a while that it has both a client and an accept.
+    pub(crate) slow: bool,
     pub(crate) clients: VecDeque<SocketId>,
     pub(crate) accepts: VecDeque<ConnId>,
 }
@@ -19,7 +21,12 @@ pub(crate) struct Inbox {
 impl Inbox {
     pub(crate) fn new(addr: SocketAddr, options: &ListenOptions) -> Self {
         let (clients, accepts) = (VecDeque::new(), VecDeque::new());
-        Self { addr, options: options.clone(), open: true, clients, accepts }
+        Self { addr, options: options.clone(), open: true, slow: false, clients, accepts }
+    }
+
+    /// Whether there is a client and an accept for it.
+    pub(crate) fn has_match(&self) -> bool {
+        !self.clients.is_empty() && !self.accepts.is_empty()
     }
 
     /// Whether a client that connects to `addr` comes here.

@@ -1,26 +1,39 @@
 //! What a kernel would do: takes ops, lets events happen to sockets, and says what came of it.
 //!
 //! Core's names are checked elsewhere (`slots.rs`): here every op is one that core may submit. The invariant: a socket
-//! with a recv in flight and something to read is in `ready`, once.
+//! with a recv that takes and something to read is in `ready`, once.
+
+mod accept;
+mod batch;
+mod close;
+mod receive;
+mod send;
+mod watch;
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
 
 use heartring_core::{
-    AcceptNews, BackendConfig, CloseHow, Completion, ConnId, Errno, ListenOptions, Listener, ListenerId, Op,
-    RecvEnd, WatchEnd,
+    BackendConfig, Completion, ConnId, Errno, Instant, ListenOptions, Listener, ListenerId, Op,
 };
 
-use crate::agenda::{Agenda, Event};
+use crate::agenda::{Agenda, Event, Step};
+use crate::fault::Fault;
 use crate::faults::Faults;
+use crate::in_flight::InFlight;
 use crate::inbox::Inbox;
 use crate::peer::Saw;
 use crate::socket::{Readable, Socket, SocketId};
+use crate::waker::SimWaker;
 
 /// The kernel's side of everything.
 pub(crate) struct Kernel {
     pub(crate) agenda: Agenda,
     pub(crate) faults: Faults,
+    pub(crate) waker: Arc<SimWaker>,
+    /// What the program has submitted and not yet handed over.
+    pub(crate) submitted: VecDeque<Op>,
     inboxes: Vec<Inbox>,
     sockets: Vec<Socket>,
     /// The socket of each slot.
@@ -39,6 +52,8 @@ impl Kernel {
         Self {
             agenda: Agenda::default(),
             faults: Faults::default(),
+            waker: Arc::default(),
+            submitted: VecDeque::new(),
             inboxes: Vec::new(),
             sockets: Vec::new(),
             slots: vec![None; config.slots as usize],
@@ -103,215 +118,109 @@ impl Kernel {
 
     // What core asks for.
 
-    pub(crate) fn submit(&mut self, op: Op) {
-        match op {
-            Op::Accept { listener, conn } => self.accept(listener, conn),
-            Op::Recv { conn, deadline } => {
-                let (socket, serial) = (self.socket_of(conn), self.next_serial());
-                self.socket_mut(socket).recv = Some(serial);
-                if let Some(at) = deadline {
-                    self.agenda.schedule(at, Event::LeaseDeadline { socket, serial });
-                }
-                self.socket_changed(socket);
-            }
-            Op::Watch { conn, deadline } => {
-                let (socket, serial) = (self.socket_of(conn), self.next_serial());
-                self.socket_mut(socket).watch = Some(serial);
-                self.agenda.schedule(deadline, Event::WatchDeadline { socket, serial });
-                self.socket_changed(socket);
-            }
-            Op::Send { conn, payload, more: _ } => {
-                let socket = self.socket_of(conn);
-                self.socket_mut(socket).send = Some(payload);
-                self.socket_changed(socket);
-            }
-            Op::Examine { conn } => {
-                let evidence = self.socket(self.socket_of(conn)).evidence(self.agenda.now());
-                self.news.push_back(Completion::Examined { conn, evidence });
-            }
-            Op::Shutdown { conn } => {
-                let socket = self.socket_of(conn);
-                let result = self.socket_mut(socket).shut_down();
-                self.news.push_back(Completion::ShutDown { conn, result });
-                self.socket_changed(socket);
-            }
-            Op::Close { conn, how } => self.close(conn, how),
-            Op::Unlisten { listener } => self.unlisten(listener),
-        }
-    }
-
-    fn accept(&mut self, listener: ListenerId, conn: ConnId) {
-        let at = usize::from(listener.0);
-        assert!(self.inboxes[at].open, "{conn}: an Accept after Unlisten");
-        self.inboxes[at].accepts.push_back(conn);
-        // A machine without descriptors refuses before it looks for a client.
-        let scarce =
-            self.faults.accept_errnos.front().is_some_and(|e| e.accept_news() == AcceptNews::BackOff);
-        if scarce {
-            self.fail_accept(at);
-        }
-        self.match_accepts(at);
-    }
-
-    /// Gives waiting clients to waiting accepts.
-    fn match_accepts(&mut self, at: usize) {
-        while !self.inboxes[at].clients.is_empty() && !self.inboxes[at].accepts.is_empty() {
-            if self.faults.accept_errnos.is_empty() {
-                self.bind_client(at);
-            } else {
-                self.fail_accept(at);
+    /// Takes on everything that was submitted.
+    pub(crate) fn take_ops(&mut self) {
+        while let Some(op) = self.submitted.pop_front() {
+            match op {
+                Op::Accept { listener, conn } => self.accept(listener, conn),
+                Op::Recv { conn, deadline } => self.recv(conn, deadline),
+                Op::Watch { conn, deadline } => self.watch(conn, deadline),
+                Op::Send { conn, payload, more: _ } => self.send(conn, payload),
+                Op::Examine { conn } => self.examine(conn),
+                Op::Shutdown { conn } => self.shut_down(conn),
+                Op::Close { conn, how } => self.close(conn, how),
+                Op::Unlisten { listener } => self.unlisten(listener),
             }
         }
     }
 
-    fn bind_client(&mut self, at: usize) {
-        let inbox = &mut self.inboxes[at];
-        let (Some(socket), Some(conn)) = (inbox.clients.pop_front(), inbox.accepts.pop_front()) else {
+    // What happens.
+
+    /// Does what the agenda holds for an op, if that is still in flight.
+    pub(crate) fn step(&mut self, id: SocketId, serial: u64, step: Step) {
+        if !self.sockets[id.0].in_flight.contains(serial) {
             return;
-        };
-        let peer = self.sockets[socket.0].peer_addr;
-        self.sockets[socket.0].conn = Some(conn);
-        self.slots[conn.slot() as usize] = Some(socket);
-        self.news.push_back(Completion::Accepted { listener: ListenerId(at as u8), conn, peer });
+        }
+        match step {
+            Step::LeaseDue => self.lease_due(id, serial),
+            Step::LeaseOver => self.lease_over(id),
+            Step::Buffer => self.buffer_back(id),
+            Step::WatchDue => self.watch_due(id, serial),
+            Step::WatchOver => self.watch_over(id),
+            Step::WatchReady => self.watch_ready(id),
+            Step::SendAgain => self.send_again(id),
+            Step::Examined => self.examined(id),
+            Step::ShutDown => self.shutdown_done(id),
+            Step::Cancel => self.cancel(id, serial),
+        }
     }
-
-    fn fail_accept(&mut self, at: usize) {
-        let inbox = &mut self.inboxes[at];
-        let Some(errno) = self.faults.accept_errnos.pop_front() else { return };
-        let Some(conn) = inbox.accepts.pop_front() else { return };
-        let lost = if errno.accept_news() == AcceptNews::BackOff { None } else { inbox.clients.pop_front() };
-        if let Some(client) = lost {
-            self.sockets[client.0].close(true);
-        }
-        self.news.push_back(Completion::AcceptFailed { listener: ListenerId(at as u8), conn, errno });
-    }
-
-    fn close(&mut self, conn: ConnId, how: CloseHow) {
-        let id = self.socket_of(conn);
-        let socket = &mut self.sockets[id.0];
-        if socket.recv.take().is_some() {
-            self.news.push_back(Completion::RecvEnded { conn, end: RecvEnd::Cancelled });
-        }
-        if socket.watch.take().is_some() {
-            self.news.push_back(Completion::WatchEnded { conn, end: WatchEnd::Cancelled });
-        }
-        if let Some(payload) = socket.send.take() {
-            self.news.push_back(Completion::Sent { conn, payload, result: Err(Errno::ECANCELED) });
-        }
-        socket.close(how == CloseHow::Abortive);
-        self.slots[conn.slot() as usize] = None;
-        self.news.push_back(Completion::Closed { conn });
-    }
-
-    fn unlisten(&mut self, listener: ListenerId) {
-        let inbox = &mut self.inboxes[usize::from(listener.0)];
-        assert!(inbox.open, "a second Unlisten of {listener:?}");
-        inbox.open = false;
-        for conn in inbox.accepts.drain(..) {
-            self.news.push_back(Completion::AcceptFailed { listener, conn, errno: Errno::ECANCELED });
-        }
-        for client in inbox.clients.drain(..) {
-            self.sockets[client.0].close(true);
-        }
-        self.news.push_back(Completion::Unlistened { listener });
-    }
-
-    // What happens to sockets.
 
     /// Ends the ops that what has just happened to the socket ends.
     pub(crate) fn socket_changed(&mut self, id: SocketId) {
-        let now = self.agenda.now();
-        let send_max = self.faults.send_bytes_max.unwrap_or(usize::MAX);
-        let socket = &mut self.sockets[id.0];
-        let Some(conn) = socket.conn else { return };
-        if let Some(payload) = socket.send.take() {
-            match socket.write(&payload, send_max, now) {
-                Some(result) => self.news.push_back(Completion::Sent { conn, payload, result }),
-                None => socket.send = Some(payload),
+        self.try_send(id);
+        if self.sockets[id.0].readable() != Readable::Nothing {
+            self.wake_watch(id);
+            self.wake_recv(id);
+        }
+    }
+
+    /// The earliest instant at which the program's thread would find something new, or something changes by itself.
+    pub(crate) fn next_at(&mut self) -> Option<Instant> {
+        let earliest = self.agenda.thread_runs_at();
+        if self.has_news() || !self.submitted.is_empty() {
+            return Some(earliest);
+        }
+        loop {
+            let (at, event) = self.agenda.first()?;
+            if self.is_pending(event) {
+                return Some(at.max(earliest));
             }
-        }
-        if socket.readable() == Readable::Nothing {
-            return;
-        }
-        if socket.watch.take().is_some() {
-            self.news.push_back(Completion::WatchEnded { conn, end: WatchEnd::Ready });
-        }
-        if socket.recv.is_some() && !socket.queued {
-            socket.queued = true;
-            self.ready.push_back(id);
+            self.agenda.drop_first();
         }
     }
 
-    pub(crate) fn watch_deadline(&mut self, id: SocketId, serial: u64) {
-        let socket = &mut self.sockets[id.0];
-        if let Some(conn) = socket.conn.filter(|_| socket.watch == Some(serial)) {
-            socket.watch = None;
-            self.news.push_back(Completion::WatchEnded { conn, end: WatchEnd::Expired });
+    /// Whether this `wait` returns before its time. Not while the thread is away: it cannot return at all.
+    pub(crate) fn may_return_early(&mut self) -> bool {
+        self.agenda.thread_runs_at() == self.agenda.now() && self.faults.strikes(Fault::WaitEarly)
+    }
+
+    /// Whether an event would still change something: the deadlines of ops outlive them.
+    fn is_pending(&self, event: &Event) -> bool {
+        match *event {
+            Event::Op { socket, serial, .. } => self.sockets[socket.0].in_flight.contains(serial),
+            Event::Accept { inbox } => self.inboxes[inbox].open,
+            Event::Act(_) => true,
         }
-    }
-
-    /// What is unread stays unread: the next recv finds it.
-    pub(crate) fn lease_deadline(&mut self, id: SocketId, serial: u64) {
-        let socket = &mut self.sockets[id.0];
-        if let Some(conn) = socket.conn.filter(|_| socket.recv == Some(serial)) {
-            socket.recv = None;
-            self.news.push_back(Completion::RecvEnded { conn, end: RecvEnd::Expired });
-        }
-    }
-
-    // What there is to tell.
-
-    pub(crate) fn has_news(&self) -> bool {
-        !self.news.is_empty() || !self.ready.is_empty()
-    }
-
-    pub(crate) fn take_news(&mut self) -> Option<Completion<'static>> {
-        self.news.pop_front()
-    }
-
-    /// How many sockets have something to receive: each has one turn per `wait`, which is what makes it fair.
-    pub(crate) fn ready_len(&self) -> usize {
-        self.ready.len()
-    }
-
-    /// The turn of the next ready socket: a piece of its stream in `buffer`, or the end of its recv.
-    pub(crate) fn receive<'a>(&mut self, buffer: &'a mut Vec<u8>) -> Option<Completion<'a>> {
-        let id = self.ready.pop_front()?;
-        let socket = &mut self.sockets[id.0];
-        socket.queued = false;
-        // The recv may have ended while the socket stood in the list.
-        socket.recv?;
-        let conn = socket.conn?;
-        let end = match socket.readable() {
-            Readable::Nothing => return None,
-            Readable::Bytes => {
-                socket.read(self.piece_bytes_max, buffer);
-                self.socket_changed(id);
-                return Some(Completion::Received { conn, bytes: buffer });
-            }
-            Readable::Eof => RecvEnd::Eof,
-            Readable::Failed(errno) => {
-                socket.take_error();
-                RecvEnd::Failed(errno)
-            }
-        };
-        socket.recv = None;
-        Some(Completion::RecvEnded { conn, end })
     }
 
     /// What the kernel holds for a program that ends: everything is closed.
     pub(crate) fn end_program(&mut self) {
-        let conns: Vec<ConnId> = self.sockets.iter().filter_map(|socket| socket.conn).collect();
-        for conn in conns {
-            self.close(conn, CloseHow::Orderly);
+        self.submitted.clear();
+        for socket in self.sockets.iter_mut().filter(|socket| socket.conn.is_some()) {
+            socket.in_flight = InFlight::default();
+            socket.close(false);
         }
-        for at in 0..self.inboxes.len() {
-            if self.inboxes[at].open {
-                self.unlisten(ListenerId(at as u8));
+        for inbox in self.inboxes.iter_mut().filter(|inbox| inbox.open) {
+            inbox.open = false;
+            for client in inbox.clients.drain(..) {
+                self.sockets[client.0].close(true);
             }
         }
         self.news.clear();
         self.ready.clear();
+    }
+
+    // Helpers of what is below.
+
+    /// Says that an op of the socket has ended, and goes on with the close that may have waited for it.
+    fn ended(&mut self, id: SocketId, completion: Completion<'static>) {
+        self.news.push_back(completion);
+        self.join(id);
+    }
+
+    /// The connection's name: it has one while ops are in flight on it.
+    fn conn_of(&self, id: SocketId) -> ConnId {
+        self.sockets[id.0].conn.expect("an op is in flight on the socket, so it belongs to a connection")
     }
 
     fn socket_of(&self, conn: ConnId) -> SocketId {
@@ -324,5 +233,15 @@ impl Kernel {
     fn next_serial(&mut self) -> u64 {
         self.serial += 1;
         self.serial
+    }
+
+    /// Has an op go on after a delay by chance.
+    fn step_later(&mut self, socket: SocketId, serial: u64, step: Step) {
+        let at = self.agenda.now() + self.faults.delay();
+        self.agenda.schedule(at, Event::Op { socket, serial, step });
+    }
+
+    fn step_at(&mut self, at: Instant, socket: SocketId, serial: u64, step: Step) {
+        self.agenda.schedule(at, Event::Op { socket, serial, step });
     }
 }

@@ -43,28 +43,48 @@
 //! }).unwrap();
 //! ```
 //!
+//! # Faults
+//!
+//! [`World::inject`] has things go wrong by chance, each kind of [`Fault`] with its own odds ([`FaultOdds`]), all from one
+//! seed: what is drawn, and when, follows from the order of events, so that a seed repeats a run exactly. Every fault is
+//! something that the contract allows a backend; what happened is counted ([`World::fault_counts`]). What a checker must
+//! know to judge a verdict can be asked: what a fault of this machine has done to a connection ([`SimPeer::harm`]), when the
+//! thread was away ([`World::absences`]), what had arrived ([`SimPeer::arrived_bytes`]).
+//!
 //! # A tour
 //!
 //! - [`SimBackend`]: ops in, completions out; checks the caller with `Slots`.
 //! - [`World`]: the handle to everything outside; schedules what happens ([`World::at`]) and what goes wrong
-//!   ([`World::fail_accepts`], [`World::limit_sends`], [`World::return_early`], [`World::stall`]).
-//! - [`SimPeer`]: the other end of one connection.
-//! - `Kernel`, with a `Socket` per connection and an `Inbox` per listener: what a kernel would do, one event at a time.
+//!   ([`World::fail_accepts`], [`World::limit_sends`], [`World::return_early`], [`World::stall`]). Who drives several worlds
+//!   in one time asks [`World::next_at`] and uses [`World::advance_to`].
+//! - [`SimPeer`]: the other end of one connection, on a `Wire` that can be cut.
+//! - `Kernel`, with a `Socket` per connection, the ops `InFlight` on it and an `Inbox` per listener: what a kernel would
+//!   do, one event at a time.
 //! - `Agenda`: the clock and the events, ordered by instant and then by when they were scheduled.
+//! - [`Dice`]: chance, for whoever needs more of it from the same seed.
 
 #![forbid(unsafe_code)]
 
+mod absences;
 mod agenda;
 mod backend;
+mod dice;
+mod fault;
 mod faults;
+mod in_flight;
 mod inbox;
 mod kernel;
+mod odds;
 mod peer;
 mod slots;
 mod socket;
 mod waker;
+mod wire;
 mod world;
 
 pub use backend::SimBackend;
-pub use peer::{Saw, SimPeer};
+pub use dice::Dice;
+pub use fault::{Fault, FaultCounts};
+pub use odds::FaultOdds;
+pub use peer::{Harm, Saw, SimPeer};
 pub use world::World;

@@ -21,6 +21,17 @@ pub enum Saw {
     Reset,
 }
 
+/// What a fault of this machine has done to a connection: no fault of the peer's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Harm {
+    /// Its accept failed and took it along. The program never knew it; it saw a reset.
+    LostInAccept,
+    /// A recv failed for a reason of this machine's.
+    RecvFailed(Errno),
+    /// A send failed for a reason of this machine's.
+    SendFailed(Errno),
+}
+
 /// A handle to the other end of one connection. Clones name the same end.
 #[derive(Clone)]
 pub struct SimPeer {
@@ -70,16 +81,26 @@ impl SimPeer {
     /// Closes abortively: an RST.
     pub fn reset(&self) {
         self.change(|socket, _| {
-            if socket.peer != PeerState::Vanished {
-                socket.fail(Errno::ECONNRESET);
-                socket.set_peer(PeerState::Closed);
-            }
+            socket.arrive_reset();
+            socket.set_peer(PeerState::Closed);
         });
     }
 
     /// Disappears: from now on nothing reaches it and nothing comes from it, no FIN and no RST.
     pub fn vanish(&self) {
         self.change(|socket, _| socket.set_peer(PeerState::Vanished));
+    }
+
+    /// The path to it is gone. What it sends, the end of its stream too, waits; what we send stays in our socket buffer.
+    pub fn cut(&self) {
+        self.change(|socket, _| socket.cut());
+    }
+
+    /// The path is back, and what waited arrives in order; nothing is lost. If our side has closed meanwhile, the peer
+    /// learns it as TCP would tell it: the FIN of an orderly close is sent again; the RST of an abortive one is not, and is
+    /// given again as soon as something comes from the peer.
+    pub fn mend(&self) {
+        self.change(|socket, now| socket.mend(now));
     }
 
     /// Our kernel gives up on it with `errno`: `ETIMEDOUT` as keepalive or the user timeout would, `EHOSTUNREACH` as a
@@ -111,6 +132,21 @@ impl SimPeer {
     /// How our stream looks to it.
     pub fn saw(&self) -> Saw {
         self.world.kernel().socket(self.socket).saw
+    }
+
+    /// How many bytes from it have reached our kernel so far, or had when the program closed the connection.
+    pub fn arrived_bytes(&self) -> u64 {
+        self.world.kernel().socket(self.socket).arrived_bytes()
+    }
+
+    /// How many of them the program has not taken. Zero once it has closed.
+    pub fn unread_bytes(&self) -> u64 {
+        self.world.kernel().socket(self.socket).unread_bytes()
+    }
+
+    /// The first harm that a fault of this machine has done to the connection.
+    pub fn harm(&self) -> Option<Harm> {
+        self.world.kernel().socket(self.socket).harm
     }
 
     fn change(&self, change: impl FnOnce(&mut Socket, Instant)) {

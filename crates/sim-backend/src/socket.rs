@@ -5,10 +5,11 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
-use bytes::Bytes;
 use heartring_core::{ConnId, Errno, Instant, SocketEvidence, TcpEvidence};
 
-use crate::peer::Saw;
+use crate::in_flight::InFlight;
+use crate::peer::{Harm, Saw};
+use crate::wire::{HeldEnd, Wire};
 
 /// A connection's place in the kernel's table. Never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +39,8 @@ enum OurState {
     Shut,
     /// As `Shut`, and whatever still comes is answered with RST.
     Closed,
+    /// Nothing more goes, and whatever still comes is answered with RST.
+    Aborted,
 }
 
 /// What the next read of our end gives.
@@ -54,15 +57,16 @@ pub(crate) struct Socket {
     pub(crate) peer_addr: SocketAddr,
     /// Who we are to the program; `None` while nobody has accepted us and after the close.
     pub(crate) conn: Option<ConnId>,
-    // The ops in flight, by the serial that their deadlines carry.
-    pub(crate) recv: Option<u64>,
-    pub(crate) watch: Option<u64>,
-    pub(crate) send: Option<Bytes>,
+    pub(crate) in_flight: InFlight,
     /// In the kernel's list of sockets with something to receive.
     pub(crate) queued: bool,
 
+    pub(crate) harm: Option<Harm>,
+
     // Towards us.
+    wire: Wire,
     unread: VecDeque<u8>,
+    arrived: u64,
     fin: bool,
     /// Handed out once, to whichever op comes first.
     error: Option<Errno>,
@@ -86,11 +90,12 @@ impl Socket {
         Self {
             peer_addr,
             conn: None,
-            recv: None,
-            watch: None,
-            send: None,
+            in_flight: InFlight::default(),
             queued: false,
+            harm: None,
+            wire: Wire::default(),
             unread: VecDeque::new(),
+            arrived: 0,
             fin: false,
             error: None,
             dead: false,
@@ -107,33 +112,69 @@ impl Socket {
 
     // What the peer does.
 
-    /// Bytes from the peer arrive.
+    /// Bytes from the peer arrive, unless the path is cut.
     pub(crate) fn arrive(&mut self, bytes: &[u8], now: Instant) {
         if self.peer == PeerState::Vanished || self.dead || self.saw == Saw::Reset {
             return;
         }
         assert!(!self.fin, "the peer sends after its FIN");
-        if self.ours == OurState::Closed {
-            self.show_reset();
-            return;
+        if self.wire.is_cut() {
+            return self.wire.hold(bytes);
+        }
+        if self.is_closed() {
+            return self.show_reset();
         }
         self.unread.extend(bytes);
+        self.arrived += bytes.len() as u64;
         self.last_received_at = now;
     }
 
-    /// The peer's FIN arrives.
+    /// The peer's FIN arrives, unless the path is cut.
     pub(crate) fn arrive_fin(&mut self) {
+        if self.wire.is_cut() {
+            return self.wire.hold_end(HeldEnd::Fin);
+        }
         if self.peer != PeerState::Vanished && !self.dead {
             self.fin = true;
         }
     }
 
+    /// The peer's RST arrives, unless the path is cut.
+    pub(crate) fn arrive_reset(&mut self) {
+        if self.wire.is_cut() {
+            self.wire.hold_end(HeldEnd::Reset);
+        } else if self.peer != PeerState::Vanished {
+            self.fail(Errno::ECONNRESET);
+        }
+    }
+
+    pub(crate) fn cut(&mut self) {
+        self.wire.cut();
+    }
+
+    /// What the peer has sent since the cut arrives, and then what we have sent reaches it.
+    pub(crate) fn mend(&mut self, now: Instant) {
+        let held = self.wire.mend();
+        if !held.bytes.is_empty() {
+            self.arrive(&held.bytes, now);
+        }
+        match held.end {
+            Some(HeldEnd::Fin) => self.arrive_fin(),
+            Some(HeldEnd::Reset) => self.arrive_reset(),
+            None => {}
+        }
+        self.flush();
+    }
+
     /// The connection fails: an RST arrives, or our kernel gives up on the peer.
     pub(crate) fn fail(&mut self, errno: Errno) {
-        if !self.dead && self.ours != OurState::Closed {
+        if !self.dead && !self.is_closed() {
             self.dead = true;
             self.error = Some(errno);
-            self.unsent.clear();
+            // After a time-out SIOCOUTQ says what it said before: there is nobody who has reset anything.
+            if errno != Errno::ETIMEDOUT {
+                self.unsent.clear();
+            }
         }
     }
 
@@ -146,6 +187,9 @@ impl Socket {
         };
         if may {
             self.peer = state;
+            if state == PeerState::Vanished {
+                self.wire.lose();
+            }
             self.flush();
         }
     }
@@ -162,11 +206,28 @@ impl Socket {
         }
     }
 
+    /// Whether there is something to read, and only bytes: neither the end of the stream nor an error.
+    pub(crate) fn has_only_bytes(&self) -> bool {
+        !self.unread.is_empty() && !self.fin && !self.dead
+    }
+
+    pub(crate) fn unread_bytes(&self) -> u64 {
+        self.unread.len() as u64
+    }
+
+    pub(crate) fn arrived_bytes(&self) -> u64 {
+        self.arrived
+    }
+
     /// Moves up to `max` unread bytes to `buffer`.
     pub(crate) fn read(&mut self, max: usize, buffer: &mut Vec<u8>) {
         let count = self.unread.len().min(max);
+        let (front, back) = self.unread.as_slices();
+        let in_front = count.min(front.len());
         buffer.clear();
-        buffer.extend(self.unread.drain(..count));
+        buffer.extend_from_slice(&front[..in_front]);
+        buffer.extend_from_slice(&back[..count - in_front]);
+        self.unread.drain(..count);
     }
 
     /// Hands out the error.
@@ -178,11 +239,11 @@ impl Socket {
     ///
     /// A recv in flight has the first claim on an error, as it is woken first; then the send gets EPIPE.
     pub(crate) fn write(&mut self, payload: &[u8], max: usize, now: Instant) -> Option<Result<usize, Errno>> {
-        if self.ours != OurState::Open || self.dead {
-            let errno = if self.recv.is_some() { None } else { self.take_error() };
+        if !self.can_send() {
+            let errno = if self.in_flight.recv.is_some() { None } else { self.take_error() };
             return Some(Err(errno.unwrap_or(Errno::EPIPE)));
         }
-        let count = payload.len().min(max).min(self.unsent_max.saturating_sub(self.unsent.len()));
+        let count = payload.len().min(max).min(self.room());
         if count == 0 {
             return None;
         }
@@ -190,6 +251,16 @@ impl Socket {
         self.last_sent_at = now;
         self.flush();
         Some(Ok(count))
+    }
+
+    /// Whether a send can succeed, now or later.
+    pub(crate) fn can_send(&self) -> bool {
+        self.ours == OurState::Open && !self.dead
+    }
+
+    /// How many bytes the send buffer takes now.
+    pub(crate) fn room(&self) -> usize {
+        self.unsent_max.saturating_sub(self.unsent.len())
     }
 
     /// Shuts our sending side.
@@ -204,17 +275,25 @@ impl Socket {
 
     /// Closes our end. With unread input even an orderly close is an RST, as in Linux.
     pub(crate) fn close(&mut self, abortive: bool) {
-        assert!(
-            self.recv.is_none() && self.watch.is_none() && self.send.is_none(),
-            "closed with ops in flight"
-        );
+        assert!(self.in_flight.is_joined(), "closed with ops in flight");
         self.conn = None;
-        self.ours = OurState::Closed;
+        self.in_flight.close = None;
         if abortive || !self.unread.is_empty() {
-            self.unsent.clear();
+            self.ours = OurState::Aborted;
+            self.unsent = Vec::new();
             self.show_reset();
         } else {
+            self.ours = OurState::Closed;
             self.flush();
+        }
+        // Given back, since the socket stays for as long as its peer may ask about it.
+        self.unread = VecDeque::new();
+    }
+
+    fn is_closed(&self) -> bool {
+        match self.ours {
+            OurState::Open | OurState::Shut => false,
+            OurState::Closed | OurState::Aborted => true,
         }
     }
 
@@ -230,7 +309,7 @@ impl Socket {
         };
         let tcp = TcpEvidence {
             state,
-            unacked: u32::from(self.peer == PeerState::Vanished && !self.unsent.is_empty()),
+            unacked: u32::from(!self.is_reached() && !self.unsent.is_empty()),
             last_data_received: now.saturating_since(self.last_received_at),
             last_ack_received: now.saturating_since(self.last_received_at),
             last_data_sent: now.saturating_since(self.last_sent_at),
@@ -245,14 +324,15 @@ impl Socket {
 
     /// Lets the peer have what is on the way to it, as far as it takes it.
     fn flush(&mut self) {
-        if self.dead {
+        if self.dead || !self.is_reached() {
             return;
         }
         match self.peer {
-            PeerState::Reading if self.saw == Saw::Open => {
+            PeerState::Reading if self.saw == Saw::Open && self.ours != OurState::Aborted => {
                 self.received.append(&mut self.unsent);
                 if self.ours != OurState::Open {
                     self.saw = Saw::Eof;
+                    self.unsent = Vec::new();
                 }
             }
             PeerState::Closed if !self.unsent.is_empty() => self.fail(Errno::ECONNRESET),
@@ -260,8 +340,13 @@ impl Socket {
         }
     }
 
+    /// Whether what we send reaches the peer's machine.
+    fn is_reached(&self) -> bool {
+        self.peer != PeerState::Vanished && !self.wire.is_cut()
+    }
+
     fn show_reset(&mut self) {
-        if self.peer != PeerState::Vanished && !self.dead {
+        if self.is_reached() && !self.dead {
             self.saw = Saw::Reset;
         }
     }

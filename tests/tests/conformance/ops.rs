@@ -48,7 +48,7 @@ pub(crate) fn each_op_has_one_terminal_completion<R: Rig>(ip: IpAddr) {
     let ended = run.conn(conn);
     assert_eq!((ended.recv_ends.len(), ended.watch_ends.len()), (1, 1));
     assert_eq!((ended.send_results.len(), ended.evidence.len(), ended.shutdowns.len()), (1, 1, 1));
-    run.until("the bytes", |_| peer.read() == b"hello");
+    run.until("what was sent", |run| peer.read() == run.conn(conn).sent);
     run.close(conn, CloseHow::Orderly);
     run.end();
 }

@@ -108,6 +108,38 @@ pub(crate) fn a_beat_in_time_is_told_to_a_late_thread<R: Rig>(ip: IpAddr) {
     run.end();
 }
 
+/// A kernel that tells a hundred ends in several batches lets a watch be renewed between two of them. It then meets the
+/// timeout of its predecessor, which had run out, too, and may bear the same name. The model finds one that expires early.
+pub(crate) fn a_renewed_watch_is_not_ended_by_the_deadline_of_the_last<R: Rig>(ip: IpAddr) {
+    let mut run = Run::<R>::open_with(ip, BackendConfig { slots: 100, ..BackendConfig::default() });
+    let mut fleet: Vec<(ConnId, R::Peer)> = (0..100).map(|_| run.accept_and_recv()).collect();
+    let deadline = run.clock() + Duration::from_millis(100);
+    for (conn, _) in &fleet {
+        run.submit(Op::Watch { conn: *conn, deadline });
+    }
+    run.turn(Duration::ZERO);
+    for (_, peer) in &mut fleet {
+        peer.write(b"beat");
+    }
+    run.rig.stall(Duration::from_millis(200));
+    let later = run.clock() + Duration::from_millis(300);
+    run.until("the ends of both watches", |run| {
+        let ended = |run: &Run<R>, conn: ConnId, times| run.conn(conn).watch_ends.len() == times;
+        for (conn, _) in &fleet {
+            if ended(run, *conn, 1) && !run.conn(*conn).in_flight(OpKind::Watch) {
+                run.submit(Op::Watch { conn: *conn, deadline: later });
+            }
+        }
+        fleet.iter().all(|(conn, _)| ended(run, *conn, 2))
+    });
+    assert!(fleet.iter().all(|(conn, _)| run.conn(*conn).received == b"beat"));
+    for (conn, _) in &fleet {
+        run.submit(Op::Close { conn: *conn, how: CloseHow::Abortive });
+    }
+    run.until("every Closed", |run| fleet.iter().all(|(conn, _)| run.conn(*conn).closed));
+    run.end();
+}
+
 /// Catches a readiness that is remembered: a watch over a socket that was read empty long ago must see silence.
 pub(crate) fn a_watch_after_old_bytes_expires<R: Rig>(ip: IpAddr) {
     let mut run = Run::<R>::open(ip);
