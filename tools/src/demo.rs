@@ -7,7 +7,6 @@ mod device;
 mod expectation;
 mod fleet;
 mod fleet_scenario;
-mod footprint;
 mod gateway;
 mod plan;
 mod progress;
@@ -16,21 +15,14 @@ mod reboot_gateway;
 mod reboot_scenario;
 mod reboot_summary;
 mod reboot_verdict;
-mod silent_death;
 mod summary;
 mod verdict;
-mod view;
-mod wire;
 
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use heartring::{BackendChoice, Config, DeadlineStrategy, Overrides};
-use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::flag;
 
 use fleet_scenario::FleetArgs;
 use reboot_scenario::RebootArgs;
@@ -38,11 +30,10 @@ use reboot_scenario::RebootArgs;
 use crate::backend_arg;
 use crate::duration;
 use crate::failure::Failure;
+use crate::interrupt::EXIT_INTERRUPTED;
 
 /// Something was reported otherwise than it happened.
 const EXIT_MISMATCH: u8 = 1;
-/// 128 + SIGINT, as shells count.
-const EXIT_INTERRUPTED: u8 = 130;
 
 /// The options of the demo.
 #[derive(Args, Clone, Debug)]
@@ -132,18 +123,7 @@ impl DemoArgs {
     }
 }
 
-/// Set by Ctrl-C and SIGTERM. Stopping in order takes a bounded time, so that a second signal need not do more.
-fn watch_signals() -> Result<Arc<AtomicBool>, Failure> {
-    let interrupted = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM] {
-        flag::register(signal, Arc::clone(&interrupted)).map_err(|error| {
-            Failure::new(format!("cannot handle signals: {error}"), "see the system's limits")
-        })?;
-    }
-    Ok(interrupted)
-}
-
-fn exit_code(interrupted: bool, good: bool) -> ExitCode {
+pub(crate) fn exit_code(interrupted: bool, good: bool) -> ExitCode {
     match (interrupted, good) {
         (true, _) => ExitCode::from(EXIT_INTERRUPTED),
         (false, true) => ExitCode::SUCCESS,
@@ -151,6 +131,6 @@ fn exit_code(interrupted: bool, good: bool) -> ExitCode {
     }
 }
 
-fn counted(count: usize, one: &str, many: &str) -> String {
+pub(crate) fn counted(count: usize, one: &str, many: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { many })
 }

@@ -1,5 +1,5 @@
 //! `heartring`: shows what the library does (`demo`), what it would do (`explain`), what it
-//! finds here (`doctor`), and what it costs (`bench`).
+//! finds here (`doctor`), what it costs (`bench`), and what it withstands (`simulate`, `torment`).
 
 mod backend_arg;
 mod demo;
@@ -7,8 +7,16 @@ mod doctor;
 mod duration;
 mod explain;
 mod failure;
+mod footprint;
+mod interrupt;
 mod output;
+mod simulate;
+mod random;
+mod silent_death;
 mod system;
+mod torment;
+mod view;
+mod wire;
 
 use std::process::ExitCode;
 
@@ -21,6 +29,8 @@ use demo::DemoArgs;
 use doctor::DoctorArgs;
 use explain::ExplainArgs;
 use failure::Failure;
+use simulate::SimulateArgs;
+use torment::TormentArgs;
 
 /// A connection manager that always knows which peers are still there.
 ///
@@ -43,9 +53,15 @@ enum Command {
     /// What this machine means for a gateway, and what to set
     Doctor(DoctorArgs),
     Bench(BenchArgs),
+    Simulate(SimulateArgs),
+    /// Real faults against real gateways, in networks of their own; it checks every promise after each of them
+    Torment(TormentArgs),
     /// Plays the devices of a demo, which starts it
     #[command(hide = true)]
     Fleet,
+    /// Plays the gateway or devices of a torment, which starts it
+    #[command(hide = true)]
+    TormentPart,
 }
 
 fn main() -> ExitCode {
@@ -78,8 +94,11 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Demo(args) => demo::run(&args),
         Command::Explain(args) => explain::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Doctor(args) => doctor::run(&args),
+        Command::Simulate(args) => simulate::run(&args),
         Command::Bench(args) => heartring_bench::run(args).map_err(|error| Failure::from_bench(&error)),
         Command::Fleet => demo::child::run().map(|()| ExitCode::SUCCESS),
+        Command::Torment(args) => torment::run(&args),
+        Command::TormentPart => torment::part::run().map(|()| ExitCode::SUCCESS),
     }
 }
 

@@ -9,9 +9,10 @@
 //!
 //! Between turns, [`Shard::deliver`] takes in letters from other shards, and [`Shard::post`] gives out those for them.
 //!
-//! The work is divided by what it decides: who is let in (`accept`), what bytes mean (`receive`), who is dead (`verdict`),
-//! who is who (`identity`), how it ends (`close`).
+//! The work is divided by what it decides: who is let in (`accept`), what bytes mean (`receive`), who is dead (`verdict`), when
+//! we are to blame ourselves (`absence`), who is who (`identity`), how it ends (`close`).
 
+mod absence;
 mod accept;
 mod close;
 mod identity;
@@ -84,6 +85,9 @@ pub struct Shard<H: Handler> {
     tick_at: Option<Instant>,
     /// Until when the backend was allowed to sleep: waking up much later means that the thread was away.
     expected_at: Option<Instant>,
+    /// When the last gap between two turns was over that was longer than `stall_tolerance`: the thread slept as it was allowed to,
+    /// or was away.
+    gap_until: Instant,
     /// No verdict is spoken before this: the thread was away, and every peer gets another beat.
     amnesty_until: Instant,
     /// Timeouts of the kernel that were judged in this turn.
@@ -121,6 +125,7 @@ impl<H: Handler> Shard<H> {
             tick_every: config.tick_every,
             tick_at: None,
             expected_at: None,
+            gap_until: Instant::ZERO,
             amnesty_until: Instant::ZERO,
             judged: 0,
             due: Vec::new(),
@@ -175,7 +180,7 @@ impl<H: Handler> Shard<H> {
         self.settle();
         self.open_doors();
         self.table.gather_sends();
-        self.table.ops.drain(..).for_each(submit);
+        self.table.submit_ops(submit);
         (self.expected_at, self.judged) = (None, 0);
     }
 
@@ -228,22 +233,14 @@ impl<H: Handler> Shard<H> {
         &mut self.handler
     }
 
-    /// Notes the instant of the turn, and whether the thread was away: then every peer gets another beat before it is
-    /// judged.
+    /// Notes the instant of the turn, and whether the thread was away.
     fn begin_turn(&mut self, now: Instant) {
         assert!(now >= self.table.now, "time never goes back: {now} after {}", self.table.now);
-        self.table.now = now;
+        let before = std::mem::replace(&mut self.table.now, now);
         self.table.now_tick = Tick::at_or_after(now);
-        let liveness = &self.table.liveness;
-        if self.expected_at.take().is_some_and(|expected| now > expected + liveness.stall_tolerance) {
-            self.was_away();
+        if now > before {
+            self.note_gap(before);
         }
-    }
-
-    /// The thread was away: every peer gets another beat.
-    fn was_away(&mut self) {
-        self.amnesty_until = self.table.now + self.table.liveness.beat_every;
-        self.table.stats.stalls += 1;
     }
 
     /// Takes an op off the books of its connection.

@@ -120,7 +120,8 @@ impl Stats {
         }
     }
 
-    pub(crate) fn count_closed(&mut self, cause: &Cause) {
+    /// Counts a connection that has ended.
+    pub fn count_closed(&mut self, cause: &Cause) {
         self.closed[cause.index()] += 1;
         if let Cause::Refused(refusal) = cause {
             self.refused[refusal.index()] += 1;

@@ -182,6 +182,25 @@ impl Table {
         self.ops.push(op);
     }
 
+    /// Gives out the ops of the turn. A watch stands beside a recv: one whose recv has ended after it was emitted is left out,
+    /// and the sweep judges.
+    pub(crate) fn submit_ops(&mut self, submit: &mut impl FnMut(Op)) {
+        let Self { ops, conns, beats, .. } = self;
+        for op in ops.drain(..) {
+            if let Op::Watch { conn, .. } = op
+                && let Some(record) = conns.get_mut(conn)
+                && !record.ops.contains(OpKind::Recv)
+            {
+                record.ops.remove(OpKind::Watch);
+                if matches!(record.state, State::Overdue) {
+                    beats.set(conn.slot(), record.kernel_until);
+                }
+            } else {
+                submit(op);
+            }
+        }
+    }
+
     pub(crate) fn in_flight(&self, id: ConnId, kind: OpKind) -> bool {
         self.conns.get(id).is_some_and(|record| record.ops.contains(kind))
     }
@@ -223,7 +242,8 @@ impl Table {
 
     /// Takes a state from the handler: an earlier one that still waits is dropped.
     pub(crate) fn send_latest(&mut self, id: ConnId, payload: Bytes) -> Result<(), SendError> {
-        let waiting = self.conns.get(id).and_then(|record| record.queue);
+        // An empty payload is nothing, and nothing is not newer than what waits.
+        let waiting = self.conns.get(id).filter(|_| !payload.is_empty()).and_then(|record| record.queue);
         if let Some(queue) = waiting
             && let Some((nth, bytes)) = self.queues.state(queue)
         {
@@ -234,6 +254,7 @@ impl Table {
             let unsent = record.unsent - bytes as u32;
             check_room(unsent, &payload, self.limits.send_queue_bytes_max)?;
             record.unsent = unsent + payload.len() as u32;
+            record.congested |= record.unsent > self.limits.send_queue_high;
             self.stats.states_replaced += 1;
             self.queues.replace_state(queue, nth, payload);
             return Ok(());
@@ -344,6 +365,11 @@ impl Table {
     /// Whether the send in flight has begun in this turn: the socket was not asked yet, let alone full.
     pub(crate) fn sends_since_this_turn(&self, id: ConnId) -> bool {
         self.send_due(id) == Some(self.now_tick.plus(self.send_stall_ticks))
+    }
+
+    /// Whether the last send began at `tick` or after it. Meaningful for what lies within a day of it.
+    pub(crate) fn sends_since(&self, id: ConnId, tick: Tick) -> bool {
+        self.conns.get(id).is_some_and(|record| tick.is_by(record.send_due.minus(self.send_stall_ticks)))
     }
 
     /// When the send in flight counts as stalled.

@@ -4,41 +4,23 @@ use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use heartring_core::{
-    ConnId, Deadlines, Decoded, FrameKind, Instant, LengthPrefixed, Lines, MqttPackets, Protocol, Slots,
-    Tick, Ticks,
+    ConnId, Deadlines, FrameKind, Instant, LengthPrefixed, Lines, MqttPackets, Protocol, Slots, Tick, Ticks,
 };
+use heartring_fuzz::Stream;
 use proptest::prelude::*;
 
-/// A frame as a decoder found it.
-type Frame = (FrameKind, Vec<u8>);
-
-/// Feeds `stream` in the pieces that `cuts` make of it, as the shard does: a partial frame waits until it is as long as the
-/// decoder asked for. Returns the frames and what is left.
-fn decode<P: Protocol>(protocol: &P, stream: &[u8], cuts: &[usize]) -> (Vec<Frame>, Vec<u8>) {
-    let mut state = P::State::default();
+/// Feeds `stream` in the pieces that `cuts` make of it, as the shard does. Returns the frames and what is left.
+fn decode<P: Protocol>(protocol: &P, stream: &[u8], cuts: &[usize]) -> (Vec<(FrameKind, Vec<u8>)>, Vec<u8>) {
     let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut % (stream.len() + 1)).collect();
     cuts.extend([0, stream.len()]);
     cuts.sort_unstable();
-    let (mut frames, mut waiting, mut seen, mut needed) = (Vec::new(), Vec::new(), 0, 0);
-    for piece in cuts.windows(2).map(|pair| &stream[pair[0]..pair[1]]) {
-        waiting.extend_from_slice(piece);
-        while !waiting.is_empty() && waiting.len() >= needed {
-            match protocol.decode(&mut state, &waiting, seen) {
-                Decoded::Frame { kind, payload, used } => {
-                    assert!((1..=waiting.len()).contains(&used));
-                    frames.push((kind, payload.to_vec()));
-                    waiting.drain(..used);
-                    (seen, needed) = (0, 0);
-                }
-                Decoded::Partial { needed: more } => {
-                    assert!(more > waiting.len(), "a partial frame needs more than there is");
-                    (seen, needed) = (waiting.len(), more);
-                }
-                Decoded::Invalid(why) => panic!("the streams are valid: {why}"),
-            }
-        }
+    let mut decoded = Stream::new(usize::MAX);
+    for pair in cuts.windows(2) {
+        decoded.feed(protocol, &stream[pair[0]..pair[1]]);
     }
-    (frames, waiting)
+    assert_eq!(decoded.end, None, "the streams are valid");
+    let waiting = decoded.waiting().to_vec();
+    (decoded.frames.into_iter().map(|frame| (frame.kind, frame.payload)).collect(), waiting)
 }
 
 /// Streams in which ends of lines are frequent.

@@ -7,7 +7,7 @@ use heartring::{Cause, Instant};
 use serde::{Deserialize, Serialize};
 
 use super::plan::Fate;
-use super::wire::PREFIX_BYTES;
+use crate::wire::PREFIX_BYTES;
 
 /// A device's own account. Instants are nanoseconds on `CLOCK_MONOTONIC`, which both processes read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

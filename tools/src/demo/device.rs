@@ -22,7 +22,7 @@ use rustix::net::{
 
 use super::account::{End, Truth};
 use super::plan::{Fate, Script, Timetable};
-use super::wire::{BEAT, Message};
+use crate::wire::{BEAT, Message};
 use crate::system;
 
 /// Data frames that a late device still has to send.

@@ -12,7 +12,7 @@ use heartring::{
 
 use super::account::{Ending, LateBytes};
 use super::progress::Progress;
-use super::wire::Message;
+use crate::wire::Message;
 use crate::failure::Failure;
 use crate::system;
 

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::duration::show;
 use crate::failure::Failure;
+use crate::random::Random;
 
 /// Devices connect at this pace: a burst that a gateway on the same two cores accepts without falling behind.
 const CONNECTS_PER_SECOND: u32 = 5000;
@@ -119,7 +120,7 @@ pub(crate) struct Script {
 
 impl Plan {
     pub(crate) fn script(&self, device: u32) -> Script {
-        let mut random = Random::new(self.seed, device);
+        let mut random = Random::new(self.seed, u64::from(device));
         let times = &self.timetable;
         let fate = draw_fate(&mut random);
         let fate_at = match fate {
@@ -150,39 +151,6 @@ fn draw_fate(random: &mut Random) -> Fate {
         }
     }
     unreachable!("the shares are percentages of a whole")
-}
-
-/// SplitMix64 (Steele, Lea, Flood 2014): seeds may be any number, neighbours included.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Random(u64);
-
-impl Random {
-    const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
-
-    fn new(seed: u64, device: u32) -> Self {
-        let mut random = Self(seed ^ u64::from(device).wrapping_mul(Self::GOLDEN));
-        // Neighbouring devices start one step apart on the same sequence; a draw of it tears them apart.
-        Self(random.next())
-    }
-
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(Self::GOLDEN);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    /// Below `limit`, by multiplication: the bias is under 2⁻³² for the limits used here.
-    fn below(&mut self, limit: u64) -> u64 {
-        ((u128::from(self.next()) * u128::from(limit)) >> 64) as u64
-    }
-
-    /// From `from` on, and before `until` unless they are equal.
-    pub(crate) fn between(&mut self, from: Duration, until: Duration) -> Duration {
-        let span = until.saturating_sub(from).as_nanos() as u64;
-        from + Duration::from_nanos(self.below(span.max(1)))
-    }
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use heartring::{Lateness, StateCounts};
 
 use super::account::Ending;
-use super::view::Picture;
+use crate::view::Picture;
 use crate::duration::show;
 
 /// Where the run stands.

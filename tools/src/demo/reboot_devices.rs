@@ -15,7 +15,7 @@ use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
 use serde::{Deserialize, Serialize};
 
-use super::silent_death::SilentDeath;
+use crate::silent_death::SilentDeath;
 use crate::system;
 
 /// A client that has had no answer for this long gives up. It is a failure of the run, not of the client.

@@ -217,9 +217,12 @@ impl<H: Handler> Shard<H> {
             (State::Closing(Step::Flush { then: AfterFlush::Fin }), RecvEnd::Eof) => {
                 record.state.transition(Event::Ended(Step::Flush { then: AfterFlush::Release }));
             }
-            (State::Closing(Step::Fin), RecvEnd::Eof)
-            | (State::Closing(Step::Flush { .. } | Step::Fin), RecvEnd::Failed(_)) => {
+            (State::Closing(Step::Fin), RecvEnd::Eof | RecvEnd::Failed(_)) => {
                 self.release_with(id, CloseHow::Orderly);
+            }
+            // If it was our own machine that failed, the peer is there: it must not take what was sent so far for all of it.
+            (State::Closing(Step::Flush { .. }), RecvEnd::Failed(_)) => {
+                self.release_with(id, CloseHow::Abortive);
             }
             (
                 State::Accepting

@@ -122,6 +122,10 @@ impl<H: Handler> Shard<H> {
             self.expect_by(id, due);
         }
         self.table.reset_stall(id);
+        if end.is_none() {
+            // Its lease may have run out when there were verdicts enough: the sweep that was to judge it has nothing to find.
+            self.keep_receiving(id);
+        }
         self.tell(id, |handler, conn| handler.claimed(conn, epoch));
         if end.is_some() || self.table.conns.get(id).is_some_and(|record| record.partial.is_some()) {
             self.resumed.push_back((id, end));

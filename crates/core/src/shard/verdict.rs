@@ -19,11 +19,14 @@ use crate::protocol::Protocol;
 use crate::state::{Accusation, Event, Standing, State};
 use crate::time::Instant;
 
-/// How long an acquitted connection waits for the bytes that spoke for it: a few turns of a busy shard.
-const RECHECK: Duration = Duration::from_millis(10);
-
 /// How often unread bytes acquit in a row, without a valid frame among them. A peer that sends garbage for ever is not alive.
 const LOOKS_MAX: u8 = 3;
+
+/// States of tcp_states.h: an RST or a time-out has ended the connection...
+const TCP_CLOSE: u8 = 7;
+
+/// ...or a FIN its incoming half.
+const TCP_CLOSE_WAIT: u8 = 8;
 
 /// The kernel counts in jiffies of up to 10 ms when it last sent: a question that was asked at the very moment can look
 /// that much older.
@@ -113,7 +116,7 @@ impl<H: Handler> Shard<H> {
     }
 
     /// Has the strategy watch an overdue connection until `until`.
-    fn watch(&mut self, id: ConnId, until: Tick) {
+    pub(super) fn watch(&mut self, id: ConnId, until: Tick) {
         let slot = id.slot();
         match self.table.strategy {
             DeadlineStrategy::Sweep => self.table.beats.set(slot, until),
@@ -158,8 +161,15 @@ impl<H: Handler> Shard<H> {
             }
             // A watch from an earlier silence: the present one has its own deadline.
             WatchEnd::Expired => self.watch(id, deadline),
-            // Something came that has not proved life so far (half a frame), or the kernel cannot watch: the sweep does.
-            WatchEnd::Ready | WatchEnd::Failed(_) => self.table.beats.set(id.slot(), deadline),
+            // Something came that has not proved life so far (half a frame), or the kernel cannot watch: the sweep does, for as
+            // long. After an acquittal or a stall that is beyond the deadline: what woke the watch are the bytes that lie unread,
+            // and they are given the time.
+            WatchEnd::Ready | WatchEnd::Failed(_) if self.table.beats.get(id.slot()).is_none() => {
+                let until = if expired_at.is_by(deadline) { deadline } else { expired_at };
+                self.table.beats.set(id.slot(), until);
+            }
+            // The sweep has a deadline that was shortened meanwhile.
+            WatchEnd::Ready | WatchEnd::Failed(_) => {}
             WatchEnd::Cancelled => {}
         }
     }
@@ -171,7 +181,11 @@ impl<H: Handler> Shard<H> {
         match &record.state {
             State::Greeting | State::Live | State::Overdue | State::Suspect(_) => match end {
                 RecvEnd::Expired => self.lease_expired(id),
-                RecvEnd::Failed(errno) => self.path_failed(id, send_errno.unwrap_or(errno)),
+                // EPIPE says only that the stream is over: the error itself was left for the recv.
+                RecvEnd::Failed(errno) => {
+                    let first = send_errno.filter(|first| *first != Errno::EPIPE);
+                    self.path_failed(id, first.unwrap_or(errno));
+                }
                 RecvEnd::Eof => match send_errno {
                     // The error was handed to the send; the recv only learned that it is over.
                     Some(errno) => self.path_failed(id, errno),
@@ -199,7 +213,7 @@ impl<H: Handler> Shard<H> {
     }
 
     /// Arms the recv anew after its lease ran out, unless the end is near.
-    fn keep_receiving(&mut self, id: ConnId) {
+    pub(super) fn keep_receiving(&mut self, id: ConnId) {
         let standing = self.table.conns.get(id).is_some_and(|record| record.state.standing().is_some());
         if standing && !self.table.in_flight(id, OpKind::Recv) {
             self.table.emit_recv(id);
@@ -274,11 +288,14 @@ impl<H: Handler> Shard<H> {
 
     pub(super) fn examined(&mut self, id: ConnId, evidence: SocketEvidence) {
         let Some(record) = self.table.conns.get(id) else { return };
-        let unread = evidence.unread.unwrap_or(0) > 0;
+        // Where it could not be asked, the recv gets one more moment to say it.
+        let unread = evidence.unread.map_or(record.looks == 0, |bytes| bytes > 0);
+        // And where TCP knows the end already: the recv is about to say which.
+        let ended = evidence.tcp.is_some_and(|tcp| matches!(tcp.state, TCP_CLOSE | TCP_CLOSE_WAIT));
         match &record.state {
             State::Suspect(accusation) => {
                 let accusation = **accusation;
-                if unread && accusation.is_refuted_by_proof() && record.looks < LOOKS_MAX {
+                if (unread || ended) && accusation.is_refuted_by_proof() && record.looks < LOOKS_MAX {
                     self.acquit(id, accusation);
                 } else {
                     self.convict(id, accusation, evidence);
@@ -290,9 +307,9 @@ impl<H: Handler> Shard<H> {
         }
     }
 
-    /// Bytes lie unread: the accused gets the time that it takes to read them.
+    /// Bytes lie unread: the accused gets the time that it takes to read them, which is as long as our own thread may be late.
     pub(super) fn acquit(&mut self, id: ConnId, accusation: Accusation) {
-        let recheck = self.table.now_tick.plus(Ticks::of(RECHECK));
+        let recheck = self.table.now_tick.plus(Ticks::of(self.table.liveness.stall_tolerance));
         let record = self.table.conns.get_mut(id).expect("the accused exists");
         record.looks += 1;
         record.state.transition(Event::Acquitted);
@@ -325,7 +342,10 @@ impl<H: Handler> Shard<H> {
             self.table.stats.lateness.record(lateness);
         }
         self.table.stats.early += u64::from(accusation.deadline.is_some_and(|deadline| now < deadline));
-        let stuck = is_stuck(&evidence, record.overdue_after.duration());
+        let overdue_at = record.proved.plus(record.overdue_after);
+        let asked = self.table.sends_since(id, overdue_at);
+        // A socket that has failed meanwhile has nothing unsent either.
+        let stuck = asked && accusation.errno.is_none() && is_stuck(&evidence, record.overdue_after.duration());
         let unsent = socket.unsent.is_some_and(|bytes| bytes > 0);
         let cause = if accusation.cause == Cause::HeartbeatMissed && stuck {
             Cause::PeerStuck
@@ -352,40 +372,13 @@ impl<H: Handler> Shard<H> {
         let proved = self.table.proved(id);
         now.saturating_since(proved.map_or(record.opened_at, |tick| tick.near(now)))
     }
-
-    /// A timeout of the kernel that is told this late means that the thread was away, although nothing in the arrays was to
-    /// wake it.
-    fn doubt_if_late(&mut self, due: Tick) {
-        if !self.is_amnesty()
-            && self.table.now > due.near(self.table.now) + self.table.liveness.stall_tolerance
-        {
-            self.was_away();
-        }
-    }
-
-    pub(super) fn is_amnesty(&self) -> bool {
-        self.table.now < self.amnesty_until
-    }
-
-    /// The thread was away: this verdict waits until everybody had the time for another beat.
-    fn postpone(&mut self, id: ConnId) {
-        let until = Tick::at_or_after(self.amnesty_until);
-        self.table.stats.postponed += 1;
-        match self.table.conns.get(id).and_then(|record| record.state.standing()) {
-            Some(Standing::Overdue) => self.watch(id, until),
-            Some(Standing::Greeting | Standing::Live) => self.expect_by(id, until),
-            None => {}
-        }
-    }
-
-    fn postpone_stall(&mut self, id: ConnId) {
-        self.table.stats.postponed += 1;
-        self.table.stalls.set(id.slot(), Tick::at_or_after(self.amnesty_until));
-    }
 }
 
 /// Whether the device is on and its program hangs: we sent it something after its beat was overdue, its kernel has
 /// acknowledged everything, and yet nothing came.
+///
+/// The evidence says how old the last send was when it was collected, which may be long ago if the thread was away since: so our own
+/// clock is asked first. It repeats itself after 78 hours, and then the evidence tells.
 fn is_stuck(evidence: &Evidence, overdue_after: Duration) -> bool {
     let since_overdue = evidence.silence.saturating_sub(overdue_after);
     let asked = evidence.socket.tcp.is_some_and(|tcp| tcp.last_data_sent <= since_overdue + CLOCK_SLACK);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use heartring_core::{Completion, DeadlineStrategy, Errno, Op, OpKind, RecvEnd, SocketEvidence};
+use heartring_core::{CloseHow, Completion, DeadlineStrategy, Errno, Op, OpKind, RecvEnd, SocketEvidence};
 
 use crate::by_hand::ByHand;
 use crate::recorder::Told;
@@ -121,6 +121,19 @@ fn a_send_error_then_a_bare_end_of_stream_is_the_errors_cause() {
 }
 
 #[test]
+fn a_broken_pipe_says_less_than_the_error_that_the_recv_is_told() {
+    under_each_strategy(|strategy| {
+        let (mut by_hand, conn) = send_fails(strategy, Errno::EPIPE);
+        by_hand.end_recv(conn, RecvEnd::Failed(Errno::ETIMEDOUT));
+        by_hand.turn();
+        by_hand.examine(conn, SocketEvidence { unread: Some(0), unsent: Some(0), tcp: None });
+        let end = by_hand.end_of(conn).unwrap();
+        assert_eq!((end.cause.name(), end.evidence.errno), ("path_dead_keepalive", Some(Errno::ETIMEDOUT)));
+        by_hand.finish();
+    });
+}
+
+#[test]
 fn a_send_error_decides_alone_if_the_recv_stays_silent() {
     under_each_strategy(|strategy| {
         let (mut by_hand, conn) = send_fails(strategy, Errno::ETIMEDOUT);
@@ -147,6 +160,29 @@ fn a_send_error_of_our_own_machine_says_nothing_about_the_peer() {
     under_each_strategy(|strategy| {
         let (mut by_hand, conn) = send_fails(strategy, Errno::ENOMEM);
         assert_eq!(by_hand.end_of(conn).unwrap().cause.name(), "os");
+        by_hand.finish();
+    });
+}
+
+#[test]
+fn what_is_queued_and_cannot_be_sent_any_more_ends_in_a_reset_and_not_in_a_fin() {
+    under_each_strategy(|strategy| {
+        let mut by_hand = ByHand::new(strategy);
+        let conn = by_hand.accept(b"\n");
+        by_hand.shard.handler().act = Box::new(|conn, told| {
+            if *told == Told::Received(b"close".to_vec()) {
+                conn.send_copy(b"a frame").unwrap();
+                conn.close();
+            }
+        });
+        by_hand.receive(conn, b"close\n");
+        by_hand.end_recv(conn, RecvEnd::Failed(Errno::ENOMEM));
+        by_hand.turn();
+        let close = by_hand.take(OpKind::Close);
+        assert!(matches!(close, Op::Close { how: CloseHow::Abortive, .. }), "{close:?}");
+        let Op::Send { payload, .. } = by_hand.take(OpKind::Send) else { unreachable!("it is in flight") };
+        by_hand.tell(Completion::Sent { conn, payload, result: Err(Errno::ECANCELED) });
+        by_hand.tell(Completion::Closed { conn });
         by_hand.finish();
     });
 }

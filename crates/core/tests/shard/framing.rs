@@ -78,7 +78,7 @@ fn an_acquitted_frame_does_not_shorten_the_hello() {
         by_hand.examine(conn, unread);
         by_hand.turn();
         // Its first frame turns out to be an invalid hello's: nothing of it is left, and the hello is due at 20 s.
-        by_hand.pass(Duration::from_millis(40));
+        by_hand.pass(SECOND + Duration::from_millis(40));
         let standing = by_hand.end_of(conn).is_none();
         assert!(standing);
         if by_hand.has(heartring_core::OpKind::Examine) {

@@ -2,9 +2,13 @@
 
 use std::time::Duration;
 
-use heartring_core::{Backend, Decoded, FrameKind, Instant, Keepalive, Lines, Protocol};
+use heartring_core::{
+    Backend, Cause, Completion, DeadlineStrategy, Decoded, Errno, FrameKind, Instant, Keepalive, Lines, Op,
+    OpKind, Protocol, RecvEnd, SocketEvidence, TcpEvidence, WatchEnd,
+};
 use heartring_sim::{Saw, SimPeer};
 
+use crate::by_hand::ByHand;
 use crate::recorder::Told;
 use crate::world::{TICK, World, beats, since, under_each_strategy};
 
@@ -266,6 +270,56 @@ fn a_device_whose_kernel_answers_and_whose_program_does_not_is_stuck() {
         world.run_for(world.liveness.dead_within + world.liveness.grace + SECOND);
         assert_eq!(world.cause_of(&peer), "peer_stuck");
         world.finish();
+    });
+}
+
+/// The queue of a socket that has failed is empty, which says nothing about the peer.
+#[test]
+fn a_path_that_fails_under_accusation_makes_nobody_stuck() {
+    let mut hand = ByHand::<Pinging>::speaking(DeadlineStrategy::Sweep, |config| {
+        config.overrides.grace = Some(Duration::ZERO);
+    });
+    let conn = hand.accept(b"hello\n");
+    while !hand.has(OpKind::Examine) {
+        hand.pass(SECOND);
+        if hand.has(OpKind::Send) {
+            let Op::Send { payload, .. } = hand.take(OpKind::Send) else { unreachable!("it is there") };
+            let result = Ok(payload.len());
+            hand.tell(Completion::Sent { conn, payload, result });
+        }
+    }
+    hand.end_recv(conn, RecvEnd::Failed(Errno::ENETUNREACH));
+    let tcp = Some(TcpEvidence::default());
+    hand.examine(conn, SocketEvidence { unread: Some(0), unsent: Some(0), tcp });
+    let end = hand.end_of(conn).unwrap();
+    assert_eq!((end.cause.name(), end.evidence.errno), ("heartbeat_missed", Some(Errno::ENETUNREACH)));
+    hand.finish();
+}
+
+/// The evidence is from a moment before it is told. What looks recent in it after a stall may have been sent long before the beat
+/// was overdue.
+#[test]
+fn a_device_that_was_not_asked_is_not_stuck_however_old_the_evidence_is() {
+    under_each_strategy(|strategy| {
+        let mut hand: ByHand = ByHand::speaking(strategy, |config| {
+            config.dead_within = 30 * SECOND;
+            config.overrides.grace = Some(Duration::ZERO);
+        });
+        let conn = hand.accept(b"hello\n");
+        let sent_at = hand.now;
+        while !hand.has(OpKind::Examine) {
+            if hand.watched_until().is_some_and(|until| hand.now >= until) {
+                hand.end_watch(conn, WatchEnd::Expired);
+            }
+            if hand.leased_until().is_some_and(|until| hand.now >= until) {
+                hand.end_recv(conn, RecvEnd::Expired);
+            }
+            hand.pass(Duration::from_millis(20));
+        }
+        let tcp = TcpEvidence { last_data_sent: since(sent_at, hand.now), ..TcpEvidence::default() };
+        hand.now = hand.now + 20 * SECOND; // The thread is away; the examination is done.
+        hand.examine(conn, SocketEvidence { unread: Some(0), unsent: Some(0), tcp: Some(tcp) });
+        assert_eq!(hand.end_of(conn).expect("it is convicted").cause, Cause::HeartbeatMissed);
     });
 }
 

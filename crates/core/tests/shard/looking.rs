@@ -3,7 +3,9 @@
 
 use std::time::Duration;
 
-use heartring_core::{Cause, Errno, OpKind, RecvEnd, SocketEvidence, WatchEnd};
+use heartring_core::{
+    Cause, DeadlineStrategy, Errno, OpKind, RecvEnd, SocketEvidence, TcpEvidence, WatchEnd,
+};
 
 use crate::by_hand::ByHand;
 use crate::world::{TICK, World, under_each_strategy};
@@ -62,6 +64,39 @@ fn unread_bytes_acquit() {
         by_hand.turn();
         assert_eq!(by_hand.calls(conn), ["opened", "overdue", "received"]);
         assert_eq!(by_hand.shard.stats().acquitted, 1);
+        by_hand.finish();
+    });
+}
+
+#[test]
+fn a_watch_that_sees_the_unread_bytes_uses_up_no_look() {
+    let mut by_hand = ByHand::new(DeadlineStrategy::Linked);
+    let conn = by_hand.accept(b"\n");
+    silence(&mut by_hand, conn);
+    by_hand.examine(conn, UNREAD);
+    by_hand.turn();
+    // What lies unread is what the next watch sees. It is still to be read within the time that acquittal gives.
+    by_hand.end_watch(conn, WatchEnd::Ready);
+    by_hand.pass(SECOND / 2);
+    assert!(!by_hand.has(OpKind::Examine), "another look follows at once");
+    by_hand.pass(SECOND);
+    assert!(by_hand.has(OpKind::Examine), "and none follows at all");
+    by_hand.finish();
+}
+
+#[test]
+fn where_tcp_knows_the_end_already_the_recv_says_which() {
+    under_each_strategy(|strategy| {
+        // CLOSE: an RST has come, and its error waits for the recv.
+        let tcp = Some(TcpEvidence { state: 7, ..TcpEvidence::default() });
+        let mut by_hand = ByHand::new(strategy);
+        let conn = by_hand.accept(b"\n");
+        silence(&mut by_hand, conn);
+        by_hand.examine(conn, SocketEvidence { tcp, ..EMPTY });
+        by_hand.turn();
+        by_hand.end_recv(conn, RecvEnd::Failed(Errno::ECONNRESET));
+        by_hand.turn();
+        assert_eq!(by_hand.end_of(conn).map(|end| end.cause.name()), Some("peer_reset"));
         by_hand.finish();
     });
 }
@@ -247,5 +282,22 @@ fn an_errno_that_comes_after_the_accusation_is_evidence() {
         assert_eq!(end.cause, Cause::HeartbeatMissed, "the first cause wins");
         assert_eq!(end.evidence.errno, Some(Errno::ETIMEDOUT), "what comes later is noted");
         by_hand.finish();
+    });
+}
+
+#[test]
+fn where_unread_bytes_cannot_be_seen_the_recv_is_given_a_moment_once() {
+    let blank = SocketEvidence { unread: None, ..EMPTY };
+    under_each_strategy(|strategy| {
+        let mut by_hand = ByHand::new(strategy);
+        let conn = by_hand.accept(b"\n");
+        silence(&mut by_hand, conn);
+        by_hand.examine(conn, blank);
+        by_hand.turn();
+        assert_eq!(by_hand.calls(conn), ["opened", "overdue"], "the bytes may be there");
+        silence(&mut by_hand, conn);
+        by_hand.examine(conn, blank);
+        by_hand.turn();
+        assert!(by_hand.calls(conn).contains(&"closing"), "and they are not");
     });
 }

@@ -83,6 +83,45 @@ fn an_empty_payload_is_nothing() {
 }
 
 #[test]
+fn an_empty_state_leaves_the_one_that_waits() {
+    under_each_strategy(|strategy| {
+        let (mut world, peer) = blocked(strategy, vec![vec![b'a'; 20].into()]);
+        world.act(|conn, told| {
+            if *told == Told::Received(b"state".to_vec()) {
+                conn.send_latest(Bytes::from_static(b"s")).unwrap();
+                conn.send_latest(Bytes::new()).unwrap();
+            }
+        });
+        peer.send(b"state\n");
+        world.run_for(Duration::ZERO);
+        peer.start_reading();
+        world.run_for(SECOND);
+        assert_eq!(peer.received(), [&[b'a'; 20][..], b"s"].concat());
+        world.finish();
+    });
+}
+
+#[test]
+fn a_state_that_replaces_a_smaller_one_congests_as_any_payload_does() {
+    under_each_strategy(|strategy| {
+        let (mut world, peer) = blocked(strategy, vec![vec![b'a'; 20].into()]);
+        world.act(|conn, told| {
+            if *told == Told::Received(b"state".to_vec()) {
+                conn.send_latest(Bytes::from_static(b"s")).unwrap();
+                conn.send_latest(vec![b'S'; 6_000].into()).unwrap();
+                assert!(conn.is_congested());
+            }
+        });
+        peer.send(b"state\n");
+        world.run_for(Duration::ZERO);
+        peer.start_reading();
+        world.run_for(SECOND);
+        assert!(world.calls(&peer).contains(&"writable"));
+        world.finish();
+    });
+}
+
+#[test]
 fn a_full_queue_refuses_and_says_how_full_it_is() {
     under_each_strategy(|strategy| {
         let (mut world, peer) = blocked(strategy, vec![vec![b'a'; 9_000].into()]);

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use heartring_core::DeadlineStrategy;
+use heartring_core::{DeadlineStrategy, Errno, Instant, OpKind, RecvEnd, WatchEnd};
 
+use crate::by_hand::ByHand;
 use crate::life::Pinging;
 use crate::world::{TICK, World, since, under_each_strategy};
 
@@ -66,6 +67,34 @@ fn a_stall_does_not_blame_devices_that_speak_only_when_asked() {
 }
 
 #[test]
+fn a_second_stall_within_the_amnesty_for_the_first_gives_another_beat() {
+    under_each_strategy(|strategy| {
+        // With 30 s a beat is overdue after 15, and comes every 10.
+        let mut world = World::new(strategy);
+        let peer = world.connect_live();
+        world.run_for(7 * SECOND);
+        let _noticed_by = world.connect_live();
+        world.run_for(13 * SECOND);
+        world.net.stall(5 * SECOND);
+        world.run_for(9 * SECOND);
+        assert_eq!(world.shard.stats().stalls, 1, "the second beat was to be missed in the middle of it");
+        world.net.stall(4 * SECOND);
+        world.run_for(4 * SECOND);
+        let back_at = world.now();
+        assert_eq!(world.shard.stats().stalls, 2, "the first deadline was in the middle of it");
+        world.run_for(3 * world.liveness.dead_within);
+        let end = world.end_of(&peer).unwrap();
+        assert_eq!(end.cause.name(), "heartbeat_missed");
+        assert!(
+            end.decided_at >= back_at + world.liveness.beat_every,
+            "{}",
+            since(back_at, end.decided_at).as_secs()
+        );
+        world.finish();
+    });
+}
+
+#[test]
 fn a_stall_while_everybody_is_overdue_is_noticed_too() {
     under_each_strategy(|strategy| {
         let mut world = World::<Pinging>::speaking(strategy, |_| ());
@@ -82,6 +111,26 @@ fn a_stall_while_everybody_is_overdue_is_noticed_too() {
         assert_eq!(world.shard.stats().stalls, 1);
         world.finish();
     });
+}
+
+#[test]
+fn a_verdict_that_a_stall_has_put_off_is_not_put_off_again_before_its_time() {
+    let mut by_hand = ByHand::new(DeadlineStrategy::Linked);
+    let conn = by_hand.accept(b"\n");
+    by_hand.now = by_hand.now + Duration::from_secs(100);
+    // A beat lies unread, so that every watch sees it at once, and many others are read first.
+    for _ in 0..10 {
+        by_hand.turn();
+        if by_hand.has(OpKind::Watch) {
+            by_hand.end_watch(conn, WatchEnd::Ready);
+        }
+        by_hand.now = by_hand.now + Duration::from_millis(1);
+    }
+    assert_eq!((by_hand.shard.stats().stalls, by_hand.shard.stats().postponed), (1, 1));
+    by_hand.receive(conn, b"\n");
+    by_hand.turn();
+    assert_eq!(by_hand.calls(conn), ["opened", "overdue"]);
+    by_hand.finish();
 }
 
 #[test]
@@ -186,6 +235,28 @@ fn a_backlog_of_verdicts_is_not_mistaken_for_a_stall() {
 }
 
 #[test]
+fn a_backlog_of_the_kernels_timeouts_is_not_mistaken_for_a_stall() {
+    under_each_strategy(|strategy| {
+        let mut by_hand = ByHand::new(strategy);
+        let conn = by_hand.accept(b"\n");
+        // Each timeout is told two seconds late, because thousands are told before it; turn follows turn meanwhile.
+        while !by_hand.has(OpKind::Examine) {
+            assert_eq!(by_hand.shard.stats().stalls, 0, "the verdict waits for ever");
+            by_hand.pass(Duration::from_millis(100));
+            let is_told = |until: Instant| until + 2 * SECOND <= by_hand.now;
+            let (watch, lease) = (by_hand.watched_until(), by_hand.leased_until());
+            if watch.is_some_and(is_told) {
+                by_hand.end_watch(conn, WatchEnd::Expired);
+            } else if lease.is_some_and(is_told) {
+                by_hand.end_recv(conn, RecvEnd::Expired);
+            }
+            by_hand.turn();
+        }
+        by_hand.finish();
+    });
+}
+
+#[test]
 fn a_wait_that_returns_early_changes_nothing() {
     under_each_strategy(|strategy| {
         let mut world = World::new(strategy);
@@ -198,4 +269,18 @@ fn a_wait_that_returns_early_changes_nothing() {
         assert_eq!(world.calls(&peer), ["opened", "overdue", "closing", "closed"]);
         world.finish();
     });
+}
+
+#[test]
+fn a_path_that_fails_during_a_stall_leaves_no_watch_without_a_recv() {
+    let mut world = World::new(DeadlineStrategy::Linked);
+    let peer = world.connect_live();
+    world.run_for(world.liveness.dead_within - SECOND);
+    // The watch expires first, which the stall puts off, and in the same turn the recv fails.
+    let failing = peer.clone();
+    world.net.after(2 * SECOND, move |_| failing.fail(Errno::ETIMEDOUT));
+    world.net.stall(10 * SECOND);
+    world.run_for(11 * SECOND);
+    assert_eq!(world.cause_of(&peer), "path_dead_keepalive");
+    world.finish();
 }

@@ -93,6 +93,32 @@ fn a_claim_in_opened_that_nobody_decides_is_no_missed_hello() {
 }
 
 #[test]
+fn a_claim_that_is_granted_as_its_lease_runs_out_beyond_the_verdicts_of_the_turn_is_read_from() {
+    under_each_strategy(|strategy| {
+        // With 10 s a beat is overdue after 5, and the claim may take 10.
+        let mut world: World = World::undecided(strategy, |config| {
+            config.dead_within = 10 * SECOND;
+            config.limits.verdicts_per_turn_max = 1;
+        });
+        claiming(&mut world);
+        let fleet = world.connect_fleet_sending(2, b"claim\n");
+        world.run_for(world.liveness.overdue_after - Duration::from_millis(1));
+        world.turn(world.now() + SECOND);
+        for (peer, epoch) in fleet.iter().zip(1..) {
+            world.grant(peer, epoch);
+            peer.send(b"behind it\n");
+            world.run_for(SECOND);
+            assert_eq!(world.frames_of(peer).0, [&b"claim"[..], b"behind it"]);
+        }
+        world.run_for(2 * world.liveness.dead_within);
+        for peer in &fleet {
+            assert_eq!(world.cause_of(peer), "heartbeat_missed", "and who then falls silent is found");
+        }
+        world.finish();
+    });
+}
+
+#[test]
 fn a_thread_that_was_away_does_not_lay_the_wait_to_the_claim() {
     under_each_strategy(|strategy| {
         let mut world: World = World::undecided(strategy, |_| ());
