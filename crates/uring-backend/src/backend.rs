@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -40,6 +40,8 @@ pub(crate) enum Settled {
     RecvCancelled(ConnId),
     /// A plain descriptor is to be examined.
     Examine(ConnId),
+    /// A direct one, through the plain one that it was given for the moment.
+    ExamineInstalled(ConnId, OwnedFd),
     /// A plain descriptor is to be closed: every op of the connection has ended.
     Close(ConnId),
     /// A listener is to be closed: every accept has ended.
@@ -156,7 +158,7 @@ impl UringBackend {
             Kind::RecvDeadline => self.timeout_failed(conn, Kind::Recv, cqe.result()),
             Kind::WatchDeadline => self.timeout_failed(conn, Kind::Watch, cqe.result()),
             Kind::Send => self.send_ended(conn, cqe, sink),
-            Kind::Examine => self.install_ended(conn, cqe, sink),
+            Kind::Examine => self.install_ended(conn, cqe),
             Kind::ExamineUnread => self.unread_ended(conn, cqe.result(), sink),
             Kind::Shutdown => self.shutdown_ended(conn, cqe.result(), sink),
             Kind::Close => self.close_ended(conn, cqe.result(), sink),
@@ -176,6 +178,7 @@ impl UringBackend {
             match self.settled.pop_front() {
                 Some(Settled::RecvCancelled(conn)) => self.parked_recv_cancelled(conn, sink),
                 Some(Settled::Examine(conn)) => self.examine_plain(conn, sink),
+                Some(Settled::ExamineInstalled(conn, fd)) => self.examine_installed(conn, &fd, sink),
                 Some(Settled::Close(conn)) => self.close_plain(conn, sink),
                 Some(Settled::Unlisten(listener)) => self.unlisten_ended(listener, sink),
                 None => return,
@@ -246,7 +249,12 @@ impl Backend for UringBackend {
         self.ring.enter(sleep)?;
         self.now = self.now.max(now());
         let told = self.reap(sink);
-        self.settle(TELL_MAX - told, sink);
+        // What the kernel has taken out of a socket is told before that socket is examined: the bytes of a completion that still
+        // waits are neither unread nor received, and a peer that has spoken would be convicted of silence. Behind the last
+        // completion nothing follows before the kernel is entered again (DEFER_TASKRUN).
+        if !self.ring.has_completions() {
+            self.settle(TELL_MAX - told, sink);
+        }
         if self.ring.is_handed_over() && !self.ring.has_completions() {
             self.messages.settle();
         }

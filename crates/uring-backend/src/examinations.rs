@@ -5,7 +5,7 @@
 //! Invariant: at most [`Examinations::MAX`] such descriptors exist, and none outlives the completion that it is for.
 
 use std::collections::VecDeque;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use heartring_core::{Completion, ConnId, Errno, Instant, OpKind, SocketEvidence};
 
@@ -45,19 +45,21 @@ impl UringBackend {
         self.examined(conn, evidence.unwrap_or_default(), sink);
     }
 
-    pub(crate) fn install_ended(
+    pub(crate) fn install_ended(&mut self, conn: ConnId, cqe: Cqe) {
+        match Ring::adopt(cqe) {
+            Some(fd) => self.settled.push_back(Settled::ExamineInstalled(conn, fd)),
+            // No descriptor was left. Whether bytes lie unread, which would acquit the peer, can be asked without one.
+            None => self.ring.push(Request::unread(conn)),
+        }
+    }
+
+    pub(crate) fn examine_installed(
         &mut self,
         conn: ConnId,
-        cqe: Cqe,
+        fd: &OwnedFd,
         sink: &mut impl FnMut(Instant, Completion<'_>),
     ) {
-        let Some(fd) = Ring::adopt(cqe) else {
-            // No descriptor was left. Whether bytes lie unread, which would acquit the peer, can be asked without one.
-            self.ring.push(Request::unread(conn));
-            return;
-        };
         let evidence = heartring_socket::examine(fd.as_fd());
-        drop(fd);
         self.direct_examined(conn, evidence, sink);
     }
 

@@ -31,6 +31,7 @@ struct World {
     sent: Vec<(ConnId, Result<usize, Errno>)>,
     examined: HashMap<ConnId, SocketEvidence>,
     closed: u32,
+    woken: u32,
     waits: u32,
     _turn: MutexGuard<'static, ()>,
 }
@@ -61,6 +62,7 @@ impl World {
             sent: Vec::new(),
             examined: HashMap::new(),
             closed: 0,
+            woken: 0,
             waits: 0,
             _turn: turn,
         })
@@ -68,7 +70,9 @@ impl World {
 
     fn wait(&mut self, until: Option<Instant>) {
         self.waits += 1;
-        let Self { backend, accepted, received, recv_ends, watch_ends, sent, examined, closed, .. } = self;
+        let Self {
+            backend, accepted, received, recv_ends, watch_ends, sent, examined, closed, woken, ..
+        } = self;
         backend
             .wait(until, &mut |now, completion| match completion {
                 Completion::Accepted { .. } => *accepted += 1,
@@ -78,10 +82,10 @@ impl World {
                 Completion::Sent { conn, result, .. } => sent.push((conn, result)),
                 Completion::Examined { conn, evidence } => drop(examined.insert(conn, evidence)),
                 Completion::Closed { .. } => *closed += 1,
+                Completion::Woken => *woken += 1,
                 Completion::AcceptFailed { .. }
                 | Completion::ShutDown { .. }
-                | Completion::Unlistened { .. }
-                | Completion::Woken => {}
+                | Completion::Unlistened { .. } => {}
             })
             .unwrap();
     }
@@ -205,6 +209,42 @@ fn a_turn_larger_than_the_queue_is_handed_over_whole() {
         stream.read_exact(&mut bytes).unwrap();
         assert_eq!(&bytes, b"beat?");
     }
+    world.close_all(&fleet);
+}
+
+/// A multishot request whose completion finds no room in the queue ends with it, without `F_MORE`: here receives, with their
+/// last bytes, and the poll of the bell.
+#[test]
+fn what_a_full_completion_queue_has_ended_goes_on() {
+    // 400 connections with 64 pieces each, and room for 8192 completions.
+    let config = BackendConfig {
+        slots: 400,
+        receive_buffers: 16_384,
+        receive_buffer_bytes: 64,
+        ..BackendConfig::default()
+    };
+    let Some(mut world) = World::open(&config, Descriptors::Direct) else { return };
+    let mut fleet = world.fleet(400);
+    let message: Vec<u8> = (0..4096_u32).map(|at| (at % 251) as u8).collect();
+    for (_, stream) in &mut fleet {
+        stream.write_all(&message).unwrap();
+    }
+    for (conn, _) in &fleet {
+        world.backend.submit(Op::Recv { conn: *conn, deadline: None });
+    }
+    let waker = world.backend.waker();
+    waker.wake();
+    let whole = |bytes: &Vec<u8>| bytes.len() == 4096;
+    world.until("every byte", |world| world.received.len() == 400 && world.received.values().all(whole));
+    assert!(world.received.values().all(|bytes| *bytes == message));
+    world.until("the bell", |world| world.woken > 0);
+    let woken = world.woken;
+    waker.wake();
+    for (_, stream) in &mut fleet {
+        stream.write_all(b"!").unwrap();
+    }
+    world.until("a last byte", |world| world.received.values().all(|bytes| bytes.len() == 4097));
+    world.until("the bell again", |world| world.woken > woken);
     world.close_all(&fleet);
 }
 
