@@ -33,7 +33,9 @@ impl Device {
     ///
     /// If the gateway is not there.
     pub fn connect(gateway: SocketAddr) -> Self {
-        Self::from_stream(TcpStream::connect(gateway).expect("a gateway takes devices"))
+        let spoke_at = now();
+        let stream = TcpStream::connect(gateway).expect("a gateway takes devices");
+        Self { spoke_at, ..Self::from_stream(stream) }
     }
 
     /// Connects and sends a first frame.

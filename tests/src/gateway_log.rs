@@ -44,6 +44,31 @@ pub struct Entry {
 pub struct Log {
     entries: Mutex<Vec<Entry>>,
     news: Condvar,
+    ticks: Mutex<Ticks>,
+}
+
+/// The ticks of one shard.
+#[derive(Debug, Default)]
+struct Ticks {
+    last: Option<Instant>,
+    longest: Absence,
+}
+
+/// The time between two ticks: so long did the shard serve nobody, in whatever it was engaged.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Absence {
+    /// How long it was.
+    pub lasted: Duration,
+    /// When it was over.
+    pub until: Instant,
+}
+
+impl Absence {
+    /// The longer of two.
+    #[must_use]
+    pub fn longer(self, other: Self) -> Self {
+        if other.lasted > self.lasted { other } else { self }
+    }
 }
 
 impl Log {
@@ -51,6 +76,18 @@ impl Log {
     pub(crate) fn note(&self, conn: ConnId, peer: SocketAddr, event: Event) {
         self.lock().push(Entry { at: now(), conn, peer, event });
         self.news.notify_all();
+    }
+
+    /// Notes a tick.
+    pub(crate) fn note_tick(&self) {
+        let (at, mut ticks) = (now(), self.ticks());
+        let lasted = ticks.last.replace(at).map_or(Duration::ZERO, |last| at.saturating_since(last));
+        ticks.longest = ticks.longest.longer(Absence { lasted, until: at });
+    }
+
+    /// The longest time between two ticks since this was asked before; for gateways with one shard.
+    pub fn take_longest_absence(&self) -> Absence {
+        std::mem::take(&mut self.ticks().longest)
     }
 
     /// What was told so far.
@@ -87,6 +124,10 @@ impl Log {
                 .wait_timeout(entries, left)
                 .map_or_else(|error| error.into_inner().0, |woken| woken.0);
         }
+    }
+
+    fn ticks(&self) -> MutexGuard<'_, Ticks> {
+        self.ticks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Entry>> {

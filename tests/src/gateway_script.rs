@@ -170,6 +170,7 @@ impl<P: Framing> Handler for Script<P> {
     }
 
     fn tick(&mut self, conns: &mut Conns<'_>) {
+        self.log.note_tick();
         for payload in self.orders.take() {
             let ids: Vec<ConnId> = conns.ids().collect();
             for id in ids {

@@ -7,6 +7,7 @@
 //! fail, put a [`Wire`] between the two.
 
 mod cpu_time;
+mod crowd;
 mod device;
 mod dice;
 mod gate;
@@ -30,11 +31,12 @@ mod rig_tcp;
 mod vanish;
 
 pub use cpu_time::cpu_time;
+pub use crowd::{Crowd, Dispersed};
 pub use device::{Device, Fleet, kernel_forgets, kernel_states};
 pub use dice::Dice;
 pub use gate::Gate;
-pub use gateway_child::{ChildStats, GatewayChild};
-pub use gateway_log::{Entry, Event, Log};
+pub use gateway_child::{ChildEnd, ChildStats, GatewayChild};
+pub use gateway_log::{Absence, Entry, Event, Log};
 pub use gateway_probe::{GatewayProbe, On};
 pub use gateway_script::{Framing, PingLines};
 pub use kernel_table::{
@@ -49,6 +51,6 @@ pub use rig_alone::{alone, descriptors_open};
 pub use rig_model::{Conn, Model};
 pub use rig_patience::Patience;
 pub use rig_run::{Run, on, pattern};
-pub use rig_sim::{SimRig, SimRigPeer};
+pub use rig_sim::{SimFaulty, SimRig, SimRigPeer, on_seeds};
 pub use rig_tcp::{Epoll, Kind, TcpPeer, TcpRig, Uring, UringPlain};
 pub use vanish::vanish;

@@ -24,6 +24,7 @@ pub fn alone(test: &str, body: impl FnOnce()) {
     // A name that matches no test would succeed with zero tests.
     let passed = run.status.success() && out.contains("1 passed");
     assert!(passed, "{test} failed in its own process ({}):\n{out}\n{err}", run.status);
+    print!("{out}"); // The figures of a test that has passed are seen with --nocapture.
 }
 
 /// How many descriptors this process has open.
