@@ -22,8 +22,8 @@ use rustix::net::{
 
 use super::account::{End, Truth};
 use super::plan::{Fate, Script, Timetable};
-use crate::wire::{BEAT, Message};
 use crate::system;
+use crate::wire::{BEAT, Message};
 
 /// Data frames that a late device still has to send.
 const LATE_FRAMES: u32 = 8;

@@ -13,11 +13,11 @@ use super::plan::{Fate, Plan, Timetable};
 use super::progress::Progress;
 use super::summary::Summary;
 use super::verdict::{Evidence, Verdict};
-use crate::view::{REDRAW_EVERY, View};
 use super::{DemoArgs, counted, exit_code};
 use crate::duration::{self, show};
 use crate::failure::Failure;
 use crate::interrupt::watch_signals;
+use crate::view::{REDRAW_EVERY, View};
 use crate::{output, system};
 
 /// From here to the first connect: the time that the fleet's processes need to start.

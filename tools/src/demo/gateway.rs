@@ -12,9 +12,9 @@ use heartring::{
 
 use super::account::{Ending, LateBytes};
 use super::progress::Progress;
-use crate::wire::Message;
 use crate::failure::Failure;
 use crate::system;
+use crate::wire::Message;
 
 /// How often the shards tell the view where they stand.
 const TICK_EVERY: Duration = Duration::from_millis(100);

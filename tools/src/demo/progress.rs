@@ -6,8 +6,8 @@ use std::time::Duration;
 use heartring::{Lateness, StateCounts};
 
 use super::account::Ending;
-use crate::view::Picture;
 use crate::duration::show;
+use crate::view::Picture;
 
 /// Where the run stands.
 #[derive(Default)]

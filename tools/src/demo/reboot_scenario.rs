@@ -10,18 +10,18 @@ use heartring::{Liveness, Summary};
 
 use super::child::Orders;
 use super::children::FleetProcess;
-use crate::footprint::{Sockets, descriptors, shards_cpu};
 use super::gateway::GatewayFacts;
 use super::reboot_devices::{RebootOrders, RebootReport};
 use super::reboot_gateway::{Book, Registry};
 use super::reboot_summary::RebootSummary;
 use super::reboot_verdict::Evidence;
-use crate::silent_death::SilentDeath;
-use crate::view::{Picture, REDRAW_EVERY, View};
 use super::{DemoArgs, counted, exit_code};
 use crate::duration::show;
 use crate::failure::Failure;
+use crate::footprint::{Sockets, descriptors, shards_cpu};
 use crate::interrupt::watch_signals;
+use crate::silent_death::SilentDeath;
+use crate::view::{Picture, REDRAW_EVERY, View};
 use crate::{output, system};
 
 const IDENTITIES: u32 = 200;
