@@ -9,12 +9,14 @@
 //!
 //! Between turns, [`Shard::deliver`] takes in letters from other shards, and [`Shard::post`] gives out those for them.
 //!
-//! The work is divided by what it decides: who is let in (`accept`), what bytes mean (`receive`), who is dead (`verdict`), when
-//! we are to blame ourselves (`absence`), who is who (`identity`), how it ends (`close`).
+//! The work is divided by what it decides: who is let in (`accept`), what bytes mean (`receive`), who is accused of
+//! being dead (`verdict`) and convicted (`examination`), when we are to blame ourselves (`absence`), who is who (`identity`), how it
+//! ends (`close`).
 
 mod absence;
 mod accept;
 mod close;
+mod examination;
 mod identity;
 mod receive;
 mod verdict;

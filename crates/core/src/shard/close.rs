@@ -20,7 +20,7 @@ use crate::op::{CloseHow, Op, OpKind, RecvEnd};
 use crate::state::{AfterFlush, Event, State, Step};
 
 /// How long the last bytes of a grace period may take to be read, and a recv to end after a send has met the error.
-const LAST_LOOK: Duration = Duration::from_millis(10);
+pub(super) const LAST_LOOK: Duration = Duration::from_millis(10);
 
 /// How long the last word to a peer that is not waited for may take to reach the socket's buffer. It is empty nearly always.
 const LAST_WORD: Duration = Duration::from_millis(100);
@@ -325,7 +325,8 @@ impl<H: Handler> Shard<H> {
         record.unsent = 0;
         match &record.state {
             State::Closing(_) => self.release_with(id, CloseHow::Abortive),
-            State::Suspect(_) => {}
+            // The verdict is under way. If it is an acquittal, the recv ends without knowing why.
+            State::Suspect(_) => record.send_errno = Some(errno),
             State::Greeting | State::Live | State::Overdue => {
                 record.send_errno = Some(errno);
                 if errno.peer_news() == PeerNews::None {

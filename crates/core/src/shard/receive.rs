@@ -202,8 +202,7 @@ impl<H: Handler> Shard<H> {
                 if matches!(record.state, State::Live) {
                     record.looks = 0;
                     self.expect_by(id, due);
-                    // An accusation has put the stall deadlines away.
-                    self.table.reset_stall(id);
+                    self.put_back_stalls(id);
                 }
             }
             State::Grace(_) | State::Accepting | State::Closing(_) => {}

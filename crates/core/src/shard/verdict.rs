@@ -1,36 +1,21 @@
 //! Who is dead.
 //!
-//! A deadline accuses, it does not convict. Before the verdict the socket is examined: if bytes lie unread, *we* are late, and
-//! the accused gets another moment. And if the whole thread was away (a frozen process, a machine that sleeps), nobody is
-//! judged before everybody had the time for another beat.
+//! A deadline accuses, it does not convict: before the verdict the socket is examined (`examination`). And if the whole thread was
+//! away (`absence`), nobody is judged before everybody had the time for another beat.
 
 use std::time::Duration;
 
 use super::Shard;
-use crate::cause::{Cause, Closed, PathDeath, Refusal};
+use crate::cause::{Cause, Refusal};
 use crate::config::DeadlineStrategy;
 use crate::deadlines::{Tick, Ticks};
 use crate::errno::{Errno, PeerNews};
-use crate::evidence::{Evidence, SocketEvidence};
 use crate::handler::Handler;
 use crate::id::ConnId;
 use crate::op::{Op, OpKind, RecvEnd, WatchEnd};
 use crate::protocol::Protocol;
 use crate::state::{Accusation, Event, Standing, State};
 use crate::time::Instant;
-
-/// How often unread bytes acquit in a row, without a valid frame among them. A peer that sends garbage for ever is not alive.
-const LOOKS_MAX: u8 = 3;
-
-/// States of tcp_states.h: an RST or a time-out has ended the connection...
-const TCP_CLOSE: u8 = 7;
-
-/// ...or a FIN its incoming half.
-const TCP_CLOSE_WAIT: u8 = 8;
-
-/// The kernel counts in jiffies of up to 10 ms when it last sent: a question that was asked at the very moment can look
-/// that much older.
-const CLOCK_SLACK: Duration = Duration::from_millis(10);
 
 impl<H: Handler> Shard<H> {
     /// Deals with every deadline that has come.
@@ -286,85 +271,6 @@ impl<H: Handler> Shard<H> {
         }
     }
 
-    pub(super) fn examined(&mut self, id: ConnId, evidence: SocketEvidence) {
-        let Some(record) = self.table.conns.get(id) else { return };
-        // Where it could not be asked, the recv gets one more moment to say it.
-        let unread = evidence.unread.map_or(record.looks == 0, |bytes| bytes > 0);
-        // And where TCP knows the end already: the recv is about to say which.
-        let ended = evidence.tcp.is_some_and(|tcp| matches!(tcp.state, TCP_CLOSE | TCP_CLOSE_WAIT));
-        match &record.state {
-            State::Suspect(accusation) => {
-                let accusation = **accusation;
-                if (unread || ended) && accusation.is_refuted_by_proof() && record.looks < LOOKS_MAX {
-                    self.acquit(id, accusation);
-                } else {
-                    self.convict(id, accusation, evidence);
-                }
-            }
-            State::Grace(_) => self.grace_examined(id, unread),
-            // It has spoken meanwhile, or its end is decided.
-            State::Greeting | State::Live | State::Overdue | State::Accepting | State::Closing(_) => {}
-        }
-    }
-
-    /// Bytes lie unread: the accused gets the time that it takes to read them, which is as long as our own thread may be late.
-    pub(super) fn acquit(&mut self, id: ConnId, accusation: Accusation) {
-        let recheck = self.table.now_tick.plus(Ticks::of(self.table.liveness.stall_tolerance));
-        let record = self.table.conns.get_mut(id).expect("the accused exists");
-        record.looks += 1;
-        record.state.transition(Event::Acquitted);
-        let (overdue_at, deadline) = (record.proved.plus(record.overdue_after), record.deadline);
-        let hello_within = Ticks::of(self.table.liveness.hello_within);
-        let hello_due = Tick::at_or_after(record.opened_at).plus(hello_within);
-        if accusation.cause == Cause::FrameStalled
-            && let Some(partial) = record.partial
-        {
-            self.table.partials.get_mut(partial).due = recheck;
-        }
-        self.table.stats.acquitted += 1;
-        match accusation.from {
-            Standing::Greeting if !hello_due.is_due(self.table.now) => self.expect_by(id, hello_due),
-            Standing::Greeting => self.expect_by(id, recheck),
-            Standing::Live => self.expect_by(id, overdue_at),
-            Standing::Overdue if deadline.is_due(self.table.now) => self.watch(id, recheck),
-            Standing::Overdue => self.watch(id, deadline),
-        }
-        self.table.reset_stall(id);
-        self.keep_receiving(id);
-    }
-
-    fn convict(&mut self, id: ConnId, accusation: Accusation, socket: SocketEvidence) {
-        let now = self.table.now;
-        let evidence = Evidence { silence: self.silence(id), socket, errno: accusation.errno };
-        let record = self.table.conns.get(id).expect("the accused exists");
-        let lateness = accusation.deadline.map(|deadline| now.saturating_since(deadline));
-        if let Some(lateness) = lateness {
-            self.table.stats.lateness.record(lateness);
-        }
-        self.table.stats.early += u64::from(accusation.deadline.is_some_and(|deadline| now < deadline));
-        let overdue_at = record.proved.plus(record.overdue_after);
-        let asked = self.table.sends_since(id, overdue_at);
-        // A socket that has failed meanwhile has nothing unsent either.
-        let stuck = asked && accusation.errno.is_none() && is_stuck(&evidence, record.overdue_after.duration());
-        let unsent = socket.unsent.is_some_and(|bytes| bytes > 0);
-        let cause = if accusation.cause == Cause::HeartbeatMissed && stuck {
-            Cause::PeerStuck
-        } else if accusation.cause == Cause::PathDead(PathDeath::Keepalive) && unsent {
-            // A time-out with nothing in flight came from keepalive, one with bytes unacknowledged from the user timeout.
-            Cause::PathDead(PathDeath::UserTimeout)
-        } else {
-            accusation.cause
-        };
-        let opened_at = record.opened_at;
-        let closed = Closed { cause, evidence, opened_at, decided_at: now, lateness, late_bytes: 0 };
-        let silent = matches!(cause, Cause::HeartbeatMissed | Cause::PeerStuck);
-        if silent && !self.table.liveness.grace.is_zero() {
-            self.begin_grace(id, closed);
-        } else {
-            self.finish(id, &closed, None);
-        }
-    }
-
     /// Since the last proof of life.
     pub(super) fn silence(&self, id: ConnId) -> Duration {
         let now = self.table.now;
@@ -372,15 +278,4 @@ impl<H: Handler> Shard<H> {
         let proved = self.table.proved(id);
         now.saturating_since(proved.map_or(record.opened_at, |tick| tick.near(now)))
     }
-}
-
-/// Whether the device is on and its program hangs: we sent it something after its beat was overdue, its kernel has
-/// acknowledged everything, and yet nothing came.
-///
-/// The evidence says how old the last send was when it was collected, which may be long ago if the thread was away since: so our own
-/// clock is asked first. It repeats itself after 78 hours, and then the evidence tells.
-fn is_stuck(evidence: &Evidence, overdue_after: Duration) -> bool {
-    let since_overdue = evidence.silence.saturating_sub(overdue_after);
-    let asked = evidence.socket.tcp.is_some_and(|tcp| tcp.last_data_sent <= since_overdue + CLOCK_SLACK);
-    asked && evidence.socket.unsent == Some(0)
 }

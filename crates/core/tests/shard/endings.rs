@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use heartring_core::{CloseHow, Completion, DeadlineStrategy, Errno, Op, OpKind, RecvEnd, SocketEvidence};
+use heartring_core::{
+    CloseHow, Completion, DeadlineStrategy, Errno, Op, OpKind, RecvEnd, SocketEvidence, TcpEvidence,
+};
 
 use crate::by_hand::ByHand;
 use crate::recorder::Told;
@@ -118,6 +120,50 @@ fn a_send_error_then_a_bare_end_of_stream_is_the_errors_cause() {
         assert_eq!((end.cause.name(), end.evidence.errno), ("peer_reset", Some(Errno::ECONNRESET)));
         by_hand.finish();
     });
+}
+
+/// A connection that is accused of silence, and whose send then fails.
+fn accused_while_sending(by_hand: &mut ByHand, errno: Errno) -> heartring_core::ConnId {
+    let conn = by_hand.accept(b"\n");
+    by_hand.shard.handler().act = Box::new(|conn, told| {
+        if *told == Told::Received(b"ask".to_vec()) {
+            conn.send_copy(b"answer").unwrap();
+        }
+    });
+    by_hand.receive(conn, b"ask\n");
+    by_hand.turn();
+    let Op::Send { payload, .. } = by_hand.take(OpKind::Send) else { unreachable!("a Send was asked for") };
+    while !by_hand.has(OpKind::Examine) {
+        by_hand.pass(SECOND);
+    }
+    by_hand.tell(Completion::Sent { conn, payload, result: Err(errno) });
+    conn
+}
+
+#[test]
+fn a_send_error_under_accusation_is_the_cause_of_the_acquitted() {
+    let mut by_hand: ByHand = ByHand::new(DeadlineStrategy::Sweep);
+    let conn = accused_while_sending(&mut by_hand, Errno::ETIMEDOUT);
+    // CLOSE: the recv is about to say that it is over.
+    let tcp = Some(TcpEvidence { state: 7, ..TcpEvidence::default() });
+    by_hand.examine(conn, SocketEvidence { unread: Some(0), unsent: Some(6), tcp });
+    assert_eq!(by_hand.end_of(conn), None);
+    by_hand.end_recv(conn, RecvEnd::Eof);
+    by_hand.turn();
+    by_hand.examine(conn, SocketEvidence { unread: Some(0), unsent: Some(6), tcp });
+    assert_eq!(by_hand.end_of(conn).unwrap().cause.name(), "path_dead_user_timeout");
+    by_hand.finish();
+}
+
+#[test]
+fn a_send_error_under_accusation_decides_alone_if_the_recv_of_the_acquitted_stays_silent() {
+    let mut by_hand: ByHand = ByHand::new(DeadlineStrategy::Sweep);
+    let conn = accused_while_sending(&mut by_hand, Errno::ENOMEM);
+    by_hand.examine(conn, SocketEvidence { unread: Some(3), ..SocketEvidence::default() });
+    assert_eq!(by_hand.end_of(conn), None);
+    by_hand.pass(Duration::from_millis(40));
+    assert_eq!(by_hand.end_of(conn).unwrap().cause.name(), "os");
+    by_hand.finish();
 }
 
 #[test]

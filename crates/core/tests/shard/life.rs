@@ -289,7 +289,8 @@ fn a_path_that_fails_under_accusation_makes_nobody_stuck() {
         }
     }
     hand.end_recv(conn, RecvEnd::Failed(Errno::ENETUNREACH));
-    let tcp = Some(TcpEvidence::default());
+    // CLOSE, which looks as if the recv were about to say why: it has said it.
+    let tcp = Some(TcpEvidence { state: 7, ..TcpEvidence::default() });
     hand.examine(conn, SocketEvidence { unread: Some(0), unsent: Some(0), tcp });
     let end = hand.end_of(conn).unwrap();
     assert_eq!((end.cause.name(), end.evidence.errno), ("heartbeat_missed", Some(Errno::ENETUNREACH)));

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use heartring_core::{
-    Cause, DeadlineStrategy, Errno, OpKind, RecvEnd, SocketEvidence, TcpEvidence, WatchEnd,
+    Cause, Completion, DeadlineStrategy, Errno, Op, OpKind, RecvEnd, SocketEvidence, TcpEvidence, WatchEnd,
 };
 
 use crate::by_hand::ByHand;
@@ -182,7 +182,7 @@ fn a_proof_under_accusation_does_not_forget_a_stalled_send() {
                     by_hand.receive(conn, b"\n");
                 }
             }
-            by_hand.examine(conn, EMPTY);
+            by_hand.examine(conn, SocketEvidence { unsent: Some(22), ..EMPTY });
             assert_eq!(by_hand.end_of(conn).map(|end| end.cause.name()), Some("slow_consumer"));
         }
         by_hand.finish();
@@ -299,5 +299,54 @@ fn where_unread_bytes_cannot_be_seen_the_recv_is_given_a_moment_once() {
         by_hand.examine(conn, blank);
         by_hand.turn();
         assert!(by_hand.calls(conn).contains(&"closing"), "and they are not");
+    });
+}
+
+#[test]
+fn a_peer_that_has_taken_everything_is_no_slow_consumer() {
+    under_each_strategy(|strategy| {
+        let mut by_hand: ByHand = ByHand::speaking(strategy, |config| {
+            config.overrides.send_stall_within = Some(5 * SECOND);
+        });
+        by_hand.shard.handler().act = Box::new(|conn, told| {
+            if told.name() == "received" {
+                conn.send_copy(b"an answer").unwrap();
+            }
+        });
+        let conn = by_hand.accept(b"a question\n");
+        by_hand.pass(6 * SECOND);
+        // It has taken the answer; that the send is over is told a moment later.
+        by_hand.examine(conn, EMPTY);
+        by_hand.turn();
+        let Op::Send { payload, .. } = by_hand.take(OpKind::Send) else {
+            unreachable!("a Send was asked for")
+        };
+        let result = Ok(payload.len());
+        by_hand.tell(Completion::Sent { conn, payload, result });
+        by_hand.pass(4 * SECOND);
+        assert_eq!(by_hand.calls(conn), ["opened", "received"]);
+        by_hand.finish();
+    });
+}
+
+#[test]
+fn a_send_that_is_never_over_is_a_slow_consumers_whatever_the_socket_says() {
+    under_each_strategy(|strategy| {
+        let mut by_hand: ByHand = ByHand::speaking(strategy, |config| {
+            config.overrides.send_stall_within = Some(5 * SECOND);
+        });
+        by_hand.shard.handler().act = Box::new(|conn, told| {
+            if told.name() == "received" {
+                conn.send_copy(b"an answer").unwrap();
+            }
+        });
+        let conn = by_hand.accept(b"a question\n");
+        for look in 1..=4 {
+            by_hand.pass(6 * SECOND / look);
+            by_hand.examine(conn, EMPTY);
+        }
+        by_hand.turn();
+        assert_eq!(by_hand.end_of(conn).map(|end| end.cause), Some(Cause::SlowConsumer));
+        by_hand.finish();
     });
 }

@@ -82,6 +82,11 @@ impl Kernel {
         let conn = self.conn_of(id);
         match self.sockets[id.0].readable() {
             Readable::Nothing => None,
+            Readable::Eof | Readable::Failed(_) if self.failed_send_waits(conn) => {
+                self.sockets[id.0].queued = true;
+                self.ready.push_back(id);
+                None
+            }
             Readable::Bytes if self.recv_fails(id) => {
                 let errno = *self.faults.dice().pick(&NO_MEMORY);
                 self.sockets[id.0].harm.get_or_insert(Harm::RecvFailed(errno));
@@ -99,6 +104,12 @@ impl Kernel {
                 Some(self.end_recv(id, RecvEnd::Failed(errno)))
             }
         }
+    }
+
+    /// Whether a send that was handed the error has not been told yet: what it has left of the stream's end is told after it.
+    fn failed_send_waits(&self, conn: ConnId) -> bool {
+        let is_it = |news: &Completion<'_>| matches!(news, Completion::Sent { conn: of, result: Err(_), .. } if *of == conn);
+        self.news.iter().any(is_it)
     }
 
     /// Once the connection is closing, nobody would notice.

@@ -35,7 +35,8 @@ pub(super) fn the_silent_are_found_in_time(stories: &Stories<'_>) -> Result<(), 
         if let Some((_, at, _)) = story.claims
             && story.claimed.is_none()
         {
-            let bound = stories.patience.judged_by(shard, at + hello_within);
+            // A send that has failed meanwhile waits for the recv to say why, for as long as a last look.
+            let bound = stories.patience.judged_by(shard, at + hello_within + LAST_LOOK);
             ended_by(story, bound, "an undecided claim")?;
             continue;
         }

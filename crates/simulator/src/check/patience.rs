@@ -38,6 +38,7 @@ impl<'r> Patience<'r> {
         let judging = late(Fault::WatchLate)
             + late(Fault::WatchReadyLate)
             + late(Fault::LeaseLate)
+            + late(Fault::LeaseMeetsBytes)
             + late(Fault::ExamineLate)
             + late(Fault::WaitEarly);
         let mut patience = Self { record, reading, judging, spared: Vec::new() };
@@ -87,8 +88,9 @@ impl<'r> Patience<'r> {
 
     fn spoken_by(&self, shard: ShardId, due: Instant, acquittals: u32) -> Instant {
         let liveness = &self.record.plan.liveness;
-        let spared = self.spared[usize::from(shard.0)] + acquittals * liveness.stall_tolerance;
-        self.after_absences(shard, due + spared, self.judging + TICKS, liveness.beat_every)
+        let spared = self.spared[usize::from(shard.0)];
+        let slack = self.judging + TICKS + acquittals * liveness.stall_tolerance;
+        self.after_absences(shard, due + spared, slack, liveness.beat_every)
     }
 
     /// When the thread of `shard` was away for longer than it tolerates.

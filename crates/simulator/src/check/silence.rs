@@ -90,7 +90,8 @@ pub(super) fn an_absence_gives_everybody_another_beat(stories: &Stories<'_>) -> 
     for (story, end) in stories.ended(is_a_deadline) {
         let due = match (deadline_of(end), story.claims) {
             (Some(due), _) => due,
-            (None, Some((_, at, _))) => at + liveness.hello_within,
+            // Rounded up to ticks of 65.5 µs, twice; lateness is measured from ticks.
+            (None, Some((_, at, _))) => at + liveness.hello_within + Duration::from_micros(132),
             (None, None) => continue,
         };
         let verdict = end.decided_at;
