@@ -41,9 +41,8 @@ const TURNS_MAX: u32 = 300;
 /// the faults of a kernel.
 const LONG: Duration = Duration::from_mins(1);
 
-/// How long a trial lasts at the most: ticks cannot tell instants apart that are more than a day away, and what is put off in a
-/// stall is put off for as long as one stall follows upon another.
-const LASTS: Duration = Duration::from_hours(20);
+/// How long a trial lasts at the most: several rounds of the counter of ticks, which core keeps its instants in.
+const LASTS: Duration = Duration::from_hours(400);
 
 /// The first bytes choose the protocol and the configuration; the rest are steps, and what the handler does in them.
 pub fn shard(data: &[u8]) {
@@ -75,8 +74,9 @@ impl<P: Protocol + Default> Trial<P> {
         let strategy =
             input.choose(&[DeadlineStrategy::Sweep, DeadlineStrategy::Linked, DeadlineStrategy::Lease]);
         // The counter of ticks wraps every 2^48 ns.
-        let hours = LASTS.as_nanos() as u64 / 2;
-        let start = input.choose(&[1 << 40, 0, (1 << 48) - 5_000_000_000, (1 << 48) - hours, (3 << 48) - 1]);
+        let ten_hours = Duration::from_hours(10).as_nanos() as u64;
+        let start =
+            input.choose(&[1 << 40, 0, (1 << 48) - 5_000_000_000, (1 << 48) - ten_hours, (3 << 48) - 1]);
         let start = Instant::from_nanos(start);
         let listeners: Vec<Listener> = (0..doors as u8)
             .map(|nth| Listener {
@@ -188,7 +188,7 @@ impl<P: Protocol + Default> Trial<P> {
             12 => self.now + Duration::from_secs(31),
             13 => self.now + Duration::from_mins(10),
             14 => self.now + Duration::from_hours(3),
-            _ => self.now + Duration::from_hours(11),
+            _ => self.now + Duration::from_hours(50),
         };
         let until = until.min(self.until).max(self.now);
         let long = until.saturating_since(self.now) >= LONG;

@@ -43,6 +43,14 @@ impl Claim {
         }
     }
 
+    /// The same, to be moved.
+    pub(crate) const fn due_mut(&mut self) -> Option<&mut Tick> {
+        match &mut self.state {
+            ClaimState::Asked { due, .. } => Some(due),
+            ClaimState::Granted { .. } | ClaimState::Revoked => None,
+        }
+    }
+
     /// The epoch of the grant.
     pub(crate) const fn epoch(&self) -> Option<u64> {
         match self.state {

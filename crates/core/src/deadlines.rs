@@ -69,6 +69,11 @@ impl Tick {
         Instant::from_nanos(now_ticks.saturating_add_signed(distance).saturating_mul(1 << TICK_SHIFT))
     }
 
+    /// This tick, or `oldest` if it lies before it. It lies within a day of `now`.
+    pub(crate) fn not_before(self, oldest: Instant, now: Instant) -> Self {
+        if self.near(now) < oldest { Self::at_or_after(oldest) } else { self }
+    }
+
     const fn avoiding_never(ticks: u32) -> Self {
         if ticks == NEVER { Self(NEVER.wrapping_add(1)) } else { Self(ticks) }
     }
@@ -156,6 +161,14 @@ impl Deadlines {
         match self.ticks.get(slot as usize) {
             Some(&NEVER) | None => None,
             Some(&ticks) => Some(Tick(ticks)),
+        }
+    }
+
+    /// Moves every deadline that lies before `oldest` up to it. All lie within a day of `now`.
+    pub(crate) fn pull_up(&mut self, oldest: Instant, now: Instant) {
+        let bound = self.bound.iter_mut();
+        for ticks in self.ticks.iter_mut().filter(|ticks| **ticks != NEVER).chain(bound) {
+            *ticks = Tick(*ticks).not_before(oldest, now).0;
         }
     }
 

@@ -62,6 +62,7 @@ mod partials;
 mod partition;
 mod peer;
 mod protocol;
+mod record;
 mod send_queue;
 mod shard;
 mod slots;

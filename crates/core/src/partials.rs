@@ -93,6 +93,11 @@ impl Partials {
         partial.bytes.len() >= partial.needed
     }
 
+    /// When each frame is due, to be moved.
+    pub(crate) fn ticks_mut(&mut self) -> impl Iterator<Item = &mut Tick> {
+        self.entries.iter_mut().map(|partial| &mut partial.due)
+    }
+
     pub(crate) fn due(&self, id: PartialId) -> Tick {
         self.entries[id.index()].due
     }

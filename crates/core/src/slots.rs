@@ -88,6 +88,11 @@ impl<T> Slots<T> {
         })
     }
 
+    /// All occupants, by slot, to be changed.
+    pub fn values_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.entries.iter_mut().filter_map(|entry| entry.value.as_mut())
+    }
+
     /// Slots that were ever in use: all ids lie below.
     pub fn high_water(&self) -> u32 {
         self.entries.len() as u32

@@ -5,12 +5,18 @@
 //! or a timeout that the kernel held. Being behind is not being away: while turn follows turn, timeouts may be told late because
 //! thousands are told before them, and to put those verdicts off would only make the next heap as large.
 
+use std::time::Duration;
+
 use super::Shard;
-use crate::deadlines::Tick;
+use crate::deadlines::{DEADLINE_AHEAD_MAX, Tick};
 use crate::handler::Handler;
 use crate::id::ConnId;
+use crate::record::Record;
 use crate::state::Standing;
 use crate::time::Instant;
+
+/// A gap of which a dozen could follow each other before an instant in ticks repeats itself.
+const LONG_GAP: Duration = Duration::from_hours(1);
 
 impl<H: Handler> Shard<H> {
     /// Looks at the time since the turn before, which began at `before`.
@@ -19,8 +25,23 @@ impl<H: Handler> Shard<H> {
         if now > before + tolerance {
             self.gap_until = now;
         }
+        if now > before + LONG_GAP {
+            self.keep_in_reach(before);
+        }
         if self.expected_at.take().is_some_and(|expected| now > expected + tolerance) {
             self.was_away();
+        }
+    }
+
+    /// Instants in ticks are compared by their distance: one that lies days behind would seem to lie ahead. After a long gap those that
+    /// have passed by more than a day are moved up to a day ago. `before` is when all lay within a day.
+    fn keep_in_reach(&mut self, before: Instant) {
+        let oldest = self.table.now - DEADLINE_AHEAD_MAX;
+        self.table.beats.pull_up(oldest, before);
+        self.table.stalls.pull_up(oldest, before);
+        let of_records = self.table.conns.values_mut().flat_map(Record::ticks_mut);
+        for tick in of_records.chain(self.table.partials.ticks_mut()) {
+            *tick = tick.not_before(oldest, before);
         }
     }
 

@@ -284,3 +284,29 @@ fn a_path_that_fails_during_a_stall_leaves_no_watch_without_a_recv() {
     assert_eq!(world.cause_of(&peer), "path_dead_keepalive");
     world.finish();
 }
+
+/// Instants are kept in ticks that repeat themselves after 78 hours.
+#[test]
+fn after_a_stall_of_days_the_dead_are_found_as_soon_as_after_one_of_minutes() {
+    under_each_strategy(|strategy| {
+        let mut world = World::new(strategy);
+        let (dead, living) = (world.connect_live(), world.connect_live());
+        let half = world.connect_live();
+        half.send(b"half a fra");
+        dead.vanish();
+        world.run_for(SECOND);
+        let away = Duration::from_hours(50);
+        world.net.stall(away);
+        let beat_every = world.liveness.beat_every;
+        for nth in 0..14 {
+            living.send_after(away + beat_every * nth / 2, b"\n");
+        }
+        world.run_for(away + 2 * world.liveness.dead_within);
+        assert_eq!(world.cause_of(&dead), "heartbeat_missed");
+        // Its frame is due at the same moment, when the amnesty is over.
+        assert!(["heartbeat_missed", "frame_stalled"].contains(&world.cause_of(&half)));
+        assert!(!world.calls(&living).contains(&"closing"));
+        assert_eq!(world.shard.stats().early, 0);
+        world.finish();
+    });
+}
