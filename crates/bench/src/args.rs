@@ -10,7 +10,7 @@ use clap::{Args, Subcommand};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 
-use crate::contender::Contender;
+use crate::contender::{Contender, RUNTIMES_REMEDY};
 use crate::error::Error;
 use crate::machine::Machine;
 use crate::plan::{self, LoadPlan, ServePlan};
@@ -110,10 +110,10 @@ struct CommonArgs {
     /// Seconds of one measurement
     #[arg(long, default_value_t = 0.5)]
     seconds: f64,
-    /// Who is measured, separated by commas [default: all]
+    /// Who is measured, separated by commas [default: all, of the runtimes those that are built]
     #[arg(long, value_delimiter = ',')]
     contenders: Vec<String>,
-    /// Milliseconds that the server may wait for more work before it wakes
+    /// Milliseconds that the server may wait for more work before it wakes; the runtimes have no such choice
     #[arg(long, default_value_t = 0.0, value_name = "MS")]
     batch_within: f64,
     /// Print one JSON object instead of the table
@@ -143,7 +143,7 @@ pub fn run(args: BenchArgs) -> Result<ExitCode, Error> {
             bench(Workload::Storm { identities, at_once, shards }, &common)
         }
         Command::Serve { plan } => {
-            serve::run(&plan);
+            serve::run(&plan, |plan| plan.contender.start(plan));
             Ok(ExitCode::SUCCESS)
         }
         Command::Load { plan } => {
@@ -158,6 +158,9 @@ fn bench(workload: Workload, common: &CommonArgs) -> Result<ExitCode, Error> {
     let interrupt = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM] {
         flag::register(signal, interrupt.clone()).map_err(Error::system("signal handler"))?;
+    }
+    if common.contenders.is_empty() {
+        say_who_is_not_built(workload);
     }
     // The suite itself stays off the server's core.
     process::pin(setup.machine.generator_core).map_err(Error::system("pinning the suite"))?;
@@ -256,7 +259,7 @@ fn check_pace(workload: Workload) -> Result<(), Error> {
 fn contenders(workload: Workload, names: &[String]) -> Result<Vec<Contender>, Error> {
     let able = Contender::able(workload);
     if names.is_empty() {
-        return Ok(able);
+        return Ok(able.into_iter().filter(|contender| contender.is_built()).collect());
     }
     let mut contenders = Vec::new();
     for name in names {
@@ -271,6 +274,14 @@ fn contenders(workload: Workload, names: &[String]) -> Result<Vec<Contender>, Er
         contenders.push(contender);
     }
     Ok(contenders)
+}
+
+fn say_who_is_not_built(workload: Workload) {
+    let absent = Contender::able(workload).into_iter().filter(|contender| !contender.is_built());
+    let absent: Vec<&str> = absent.map(Contender::name).collect();
+    if !absent.is_empty() {
+        eprintln!("Without {}, which are not built: {RUNTIMES_REMEDY}", absent.join(", "));
+    }
 }
 
 fn refuse<T>(why: String) -> Result<T, Error> {
@@ -316,13 +327,23 @@ mod tests {
     fn defaults_measure_everyone() {
         let echo = ask("echo").unwrap();
         assert_eq!(echo.workload, Workload::Echo { connections: 1000, bytes: 32 });
-        assert_eq!(echo.contenders, Contender::ALL[2..]);
+        assert_eq!(echo.contenders, built(&Contender::ALL[2..]));
         let beats = ask("beats --connections 19000 --contenders bare_epoll,bare_uring").unwrap();
         assert_eq!(beats.workload, Workload::Beats { connections: 19_000, rate: 5000 });
         assert_eq!(beats.contenders, [Contender::BareEpoll, Contender::BareUring]);
         let storm = ask("storm").unwrap();
         assert_eq!(storm.workload, Workload::Storm { identities: 2000, at_once: 2000, shards: 1 });
-        assert_eq!(storm.contenders, Contender::ALL);
+        assert_eq!(storm.contenders, built(&Contender::ALL));
+    }
+
+    fn built(contenders: &[Contender]) -> Vec<Contender> {
+        contenders.iter().copied().filter(|contender| contender.is_built()).collect()
+    }
+
+    #[test]
+    fn a_runtime_that_is_asked_for_is_measured_or_said_to_be_missing() {
+        let echo = ask("echo --contenders bare_epoll,tokio").unwrap();
+        assert_eq!(echo.contenders, [Contender::BareEpoll, Contender::Tokio]);
     }
 
     #[test]

@@ -12,7 +12,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::clock;
+use crate::contender::RUNTIMES_REMEDY;
 use crate::control::Command;
+use crate::plan::ServePlan;
 
 /// How soon an interrupt is seen while a child is silent.
 const POLL_NS: u64 = 50_000_000;
@@ -45,15 +47,34 @@ impl Child {
         plan: &P,
         interrupt: &Interrupt,
     ) -> Result<Child, ChildError> {
-        let failed = |what: &dyn fmt::Display| ChildError::Failed(format!("the {role} process: {what}"));
-        let program = std::env::current_exe().map_err(|e| failed(&e))?;
+        let program = std::env::current_exe().map_err(|e| setup_failed(role, &e))?;
+        let mut program = std::process::Command::new(program);
+        program.args(["bench", role]);
+        Child::spawn(role, program, plan, interrupt)
+    }
+
+    /// Starts the server that `plan` names: this program again, or the contender's own.
+    pub(crate) fn start_server(plan: &ServePlan, interrupt: &Interrupt) -> Result<Child, ChildError> {
+        let Some(executable) = plan.contender.executable() else {
+            return Child::start("serve", plan, interrupt);
+        };
+        if !executable.is_file() {
+            return Err(ChildError::Failed(format!("not built: {RUNTIMES_REMEDY}")));
+        }
+        Child::spawn("serve", std::process::Command::new(executable), plan, interrupt)
+    }
+
+    /// Starts `program` with `plan` as its last argument.
+    fn spawn<P: Serialize>(
+        role: &'static str,
+        mut program: std::process::Command,
+        plan: &P,
+        interrupt: &Interrupt,
+    ) -> Result<Child, ChildError> {
+        let failed = |what: &dyn fmt::Display| setup_failed(role, what);
         let plan = serde_json::to_string(plan).map_err(|e| failed(&e))?;
-        let mut process = std::process::Command::new(program)
-            .args(["bench", role, &plan])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .map_err(|e| failed(&e))?;
+        let mut process =
+            program.arg(plan).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().map_err(|e| failed(&e))?;
         let (stdin, stdout) = (process.stdin.take(), process.stdout.take());
         let stdin = stdin.expect("stdin is piped");
         let stdout = BufReader::new(stdout.expect("stdout is piped"));
@@ -102,6 +123,10 @@ impl Child {
         }
         ChildError::Failed(format!("the {} process: {what}", self.role))
     }
+}
+
+fn setup_failed(role: &str, what: &dyn fmt::Display) -> ChildError {
+    ChildError::Failed(format!("the {role} process: {what}"))
 }
 
 impl Drop for Child {

@@ -1,6 +1,8 @@
 //! Who is measured: the contenders, their names, and whom each is compared with.
 
+use std::env;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use heartring::BackendChoice;
 use serde::{Deserialize, Serialize};
@@ -32,17 +34,38 @@ pub(crate) enum Contender {
     HeartringUring,
     /// heartring on epoll.
     HeartringEpoll,
+    /// mio, with a sweep for those that are silent. A program of its own, like all that follow.
+    Mio,
+    /// tokio on one thread.
+    Tokio,
+    /// tokio-uring.
+    TokioUring,
+    /// monoio on io_uring.
+    Monoio,
+    /// compio on io_uring.
+    Compio,
+    /// glommio.
+    Glommio,
 }
+
+/// How to get those that are programs of their own.
+pub(crate) const RUNTIMES_REMEDY: &str = "cargo build --release -p heartring-peers";
 
 impl Contender {
     /// All of them, in the order of the report.
-    pub(crate) const ALL: [Contender; 6] = [
+    pub(crate) const ALL: [Contender; 12] = [
         Contender::AcceptUring,
         Contender::AcceptEpoll,
         Contender::BareUring,
         Contender::BareEpoll,
         Contender::HeartringUring,
         Contender::HeartringEpoll,
+        Contender::Mio,
+        Contender::Tokio,
+        Contender::TokioUring,
+        Contender::Monoio,
+        Contender::Compio,
+        Contender::Glommio,
     ];
 
     /// Those that can do the work, in the order of the report.
@@ -58,7 +81,13 @@ impl Contender {
             Contender::BareUring
             | Contender::BareEpoll
             | Contender::HeartringUring
-            | Contender::HeartringEpoll => false,
+            | Contender::HeartringEpoll
+            | Contender::Mio
+            | Contender::Tokio
+            | Contender::TokioUring
+            | Contender::Monoio
+            | Contender::Compio
+            | Contender::Glommio => false,
         }
     }
 
@@ -70,6 +99,12 @@ impl Contender {
             Contender::BareEpoll => "bare_epoll",
             Contender::HeartringUring => "heartring_uring",
             Contender::HeartringEpoll => "heartring_epoll",
+            Contender::Mio => "mio",
+            Contender::Tokio => "tokio",
+            Contender::TokioUring => "tokio_uring",
+            Contender::Monoio => "monoio",
+            Contender::Compio => "compio",
+            Contender::Glommio => "glommio",
         }
     }
 
@@ -77,21 +112,76 @@ impl Contender {
         Contender::ALL.into_iter().find(|contender| contender.name() == name)
     }
 
+    /// Whether it is what people would use instead: a runtime, whose server is a program of its own.
+    pub(crate) fn is_runtime(self) -> bool {
+        self.program().is_some()
+    }
+
+    /// The name of its program, where it has one of its own, so that nothing of it reaches a user of the library.
+    fn program(self) -> Option<&'static str> {
+        match self {
+            Contender::AcceptUring
+            | Contender::AcceptEpoll
+            | Contender::BareUring
+            | Contender::BareEpoll
+            | Contender::HeartringUring
+            | Contender::HeartringEpoll => None,
+            Contender::Mio => Some("heartring-peer-mio"),
+            Contender::Tokio => Some("heartring-peer-tokio"),
+            Contender::TokioUring => Some("heartring-peer-tokio-uring"),
+            Contender::Monoio => Some("heartring-peer-monoio"),
+            Contender::Compio => Some("heartring-peer-compio"),
+            Contender::Glommio => Some("heartring-peer-glommio"),
+        }
+    }
+
+    /// Where the program of its own is to be: beside the running one, where one build puts both.
+    pub(crate) fn executable(self) -> Option<PathBuf> {
+        let running = env::current_exe().unwrap_or_default();
+        Some(running.with_file_name(self.program()?))
+    }
+
+    /// Whether it can be started: others than runtimes always can.
+    pub(crate) fn is_built(self) -> bool {
+        self.executable().is_none_or(|executable| executable.is_file())
+    }
+
     /// Whom this one is compared with. To its own bare limit: the price of the manager. To epoll: the gain of
-    /// the ring. To what only accepts: the price of everything that follows.
+    /// the ring. To what only accepts: the price of everything that follows. To the runtimes: what a user of theirs gains.
     pub(crate) fn opponents(self) -> &'static [Contender] {
         match self {
             Contender::AcceptEpoll => &[Contender::BareEpoll],
             Contender::AcceptUring => &[Contender::AcceptEpoll, Contender::BareEpoll],
             Contender::BareEpoll => &[Contender::AcceptEpoll],
             Contender::BareUring => &[Contender::AcceptUring, Contender::BareEpoll],
-            Contender::HeartringEpoll => &[Contender::AcceptEpoll, Contender::BareEpoll],
+            Contender::HeartringEpoll => &[
+                Contender::AcceptEpoll,
+                Contender::BareEpoll,
+                Contender::Mio,
+                Contender::Tokio,
+                Contender::TokioUring,
+                Contender::Monoio,
+                Contender::Compio,
+                Contender::Glommio,
+            ],
             Contender::HeartringUring => &[
                 Contender::AcceptUring,
                 Contender::BareUring,
                 Contender::BareEpoll,
                 Contender::HeartringEpoll,
+                Contender::Mio,
+                Contender::Tokio,
+                Contender::TokioUring,
+                Contender::Monoio,
+                Contender::Compio,
+                Contender::Glommio,
             ],
+            Contender::Mio
+            | Contender::Tokio
+            | Contender::TokioUring
+            | Contender::Monoio
+            | Contender::Compio
+            | Contender::Glommio => &[Contender::BareEpoll],
         }
     }
 
@@ -111,6 +201,12 @@ impl Contender {
             Contender::BareEpoll => service::start::<BareEpoll>(plan),
             Contender::HeartringUring => gateway::start(BackendChoice::Uring, plan),
             Contender::HeartringEpoll => gateway::start(BackendChoice::Epoll, plan),
+            Contender::Mio
+            | Contender::Tokio
+            | Contender::TokioUring
+            | Contender::Monoio
+            | Contender::Compio
+            | Contender::Glommio => Err(format!("{} is a program of its own", self.name())),
         }
     }
 }
@@ -124,6 +220,14 @@ mod tests {
         for contender in Contender::ALL {
             assert_eq!(serde_json::to_string(&contender).unwrap(), format!("\"{}\"", contender.name()));
             assert_eq!(Contender::from_name(contender.name()), Some(contender));
+        }
+    }
+
+    #[test]
+    fn heartring_is_compared_with_every_runtime() {
+        for runtime in Contender::ALL.into_iter().filter(|contender| contender.is_runtime()) {
+            assert!(Contender::HeartringUring.opponents().contains(&runtime), "{runtime:?}");
+            assert!(Contender::HeartringEpoll.opponents().contains(&runtime), "{runtime:?}");
         }
     }
 }

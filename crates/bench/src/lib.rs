@@ -11,6 +11,7 @@
 //! - [`BenchArgs`] and [`run`]: the command line, and the two roles in which the program starts itself.
 //! - `workload`, `plan`: what is done, and what a child process is told about it.
 //! - `contender`, `contenders/`: who is measured; one file per server. `service`: the thread it runs on.
+//! - [`server`]: for contenders that are programs of their own, so that nothing of them reaches a user of the library.
 //! - `load`, `load/`: the generator. `window`: the one place that decides what counts.
 //! - `suite`, `measurement`, `child`, `control`: rounds, one measurement, processes and what they say.
 //! - `ring_unsafe`: all unsafe code, a ring that contender and generator share.
@@ -34,10 +35,12 @@ mod report;
 #[allow(unsafe_code)] // the bare contender and the generator: entries that point at their own buffers
 mod ring_unsafe;
 mod serve;
+pub mod server;
 mod service;
 mod statistics;
 mod suite;
 mod table;
+mod trial;
 mod verdict;
 mod workload;
 

@@ -72,7 +72,7 @@ mod tests {
     use crate::contender::Contender;
     use crate::control::LoadResult;
     use crate::plan::ServePlan;
-    use crate::ring_unsafe::Ring;
+    use crate::trial;
 
     const WORKLOADS: [Workload; 3] = [
         Workload::Echo { connections: 20, bytes: 32 },
@@ -82,7 +82,7 @@ mod tests {
 
     const STORM: Workload = Workload::Storm { identities: 50, at_once: 20, shards: 1 };
 
-    /// Server and generator in this process, unpinned: what is counted must add up, not be fast.
+    /// Server and generator in this process.
     fn measure(
         contender: Contender,
         workload: Workload,
@@ -92,21 +92,7 @@ mod tests {
         let dead_within = Duration::from_secs(30);
         let serve = ServePlan { contender, workload, core: 0, congestion: None, batch_within, dead_within };
         let server = contender.start(&serve).unwrap();
-        let (warmup, window) = (Duration::from_millis(50), Duration::from_millis(300));
-        let hangs_up = contender.hangs_up();
-        let plan = LoadPlan { workload, server, hangs_up, core: 0, engine, congestion: None, warmup, window };
-        let (begin, begun) = mpsc::channel();
-        let (reports, reported) = mpsc::channel();
-        let generator = thread::spawn(move || {
-            drive(&plan, Link { begin: begun, report: &mut |report| reports.send(report).unwrap() })
-        });
-        assert_eq!(reported.recv(), Ok(LoadReport::Steady));
-        begin.send(()).unwrap();
-        assert_eq!(reported.recv(), Ok(LoadReport::Begun));
-        let LoadReport::Ended(result) = reported.recv().unwrap() else { panic!("no result") };
-        drop(begin);
-        assert_eq!(generator.join().unwrap(), Ok(()));
-        result
+        trial::run(server, workload, contender.hangs_up(), engine).unwrap()
     }
 
     fn check(contender: Contender, engine: Engine, batch_within: Duration) {
@@ -115,7 +101,7 @@ mod tests {
                 continue;
             }
             let result = measure(contender, workload, engine, batch_within);
-            assert!(result.elapsed_ns >= 300_000_000);
+            assert!(u128::from(result.elapsed_ns) >= trial::WINDOW.as_nanos());
             assert_eq!(result.latency.is_some(), workload.answered());
             assert_eq!(result.wave_ns.is_some(), workload == STORM);
             match workload {
@@ -128,7 +114,7 @@ mod tests {
     }
 
     fn io_uring_is_missing() -> bool {
-        let missing = Ring::open(1, 1).is_err();
+        let missing = !trial::has_io_uring();
         if missing {
             let required = std::env::var_os("HEARTRING_REQUIRE_ALL").is_some_and(|value| value == "1");
             assert!(!required, "no io_uring here, and HEARTRING_REQUIRE_ALL=1");

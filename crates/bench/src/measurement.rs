@@ -26,7 +26,7 @@ pub(crate) fn measure(
     contender: Contender,
     interrupt: &Interrupt,
 ) -> Result<Sample, ChildError> {
-    let mut server = Child::start("serve", &serve_plan(setup, contender), interrupt)?;
+    let mut server = Child::start_server(&serve_plan(setup, contender), interrupt)?;
     let report = server.report(PROMPT)?;
     let ServerReport::Ready { addr } = report else { return Err(surprise(&report)) };
     let plan = LoadPlan {

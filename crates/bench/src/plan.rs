@@ -18,9 +18,9 @@ pub(crate) enum Engine {
     Epoll,
 }
 
-/// The server's part of a measurement.
+/// The server's part of a measurement. See [`crate::server`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(crate) struct ServePlan {
+pub struct ServePlan {
     pub(crate) contender: Contender,
     pub(crate) workload: Workload,
     /// The core that every thread of the server stays on.

@@ -1,17 +1,19 @@
 //! The server's process: a contender on its own threads, and the thread that answers for what it costs.
 
 use std::fs;
+use std::net::SocketAddr;
 
 use crate::clock;
 use crate::control::{self, Command, ServerMark, ServerReport};
 use crate::plan::ServePlan;
 use crate::process;
 
-/// The server's process. Returns when the suite closes its pipe, or when the contender cannot run.
-pub(crate) fn run(plan: &ServePlan) {
+/// The server's process, whose contender `start` starts. Returns when the suite closes its pipe, or when the contender
+/// cannot run.
+pub(crate) fn run(plan: &ServePlan, start: impl FnOnce(&ServePlan) -> Result<SocketAddr, String>) {
     let started = process::become_child(plan.core)
         .map_err(|e| format!("setup of the server: {e}"))
-        .and_then(|()| plan.contender.start(plan));
+        .and_then(|()| start(plan));
     match started {
         Ok(addr) => control::report(&ServerReport::Ready { addr }),
         Err(why) => return control::report(&ServerReport::Failed { why }),

@@ -1,4 +1,4 @@
-//! The thread on which a bare contender runs, and the listener it gets: the same for every one of them.
+//! The thread on which a contender other than heartring runs, and the listener it gets: the same for every one of them.
 
 use std::convert::Infallible;
 use std::io;
@@ -20,11 +20,19 @@ const OPEN_TRIES: u32 = 20;
 const OPEN_PAUSE: Duration = Duration::from_millis(100);
 
 /// A server with one thread.
-pub(crate) trait Service: Sized {
-    /// Sets it up, on the thread that will run it.
+pub trait Service: Sized {
+    /// Sets it up, on the thread that will run it. The listener does not block, and what it accepts inherits its options.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot run here.
     fn open(listener: Socket, plan: &ServePlan) -> io::Result<Self>;
 
     /// Serves. Ends only when it cannot go on.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot go on.
     fn run(self) -> io::Result<Infallible>;
 }
 

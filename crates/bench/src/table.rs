@@ -24,9 +24,13 @@ pub(crate) fn render(setup: &Setup, report: &Report) -> String {
     let mut text = heading(setup, report);
     let _ = writeln!(text, "{}\n", table(setup, report));
     let cost = setup.workload.cost();
-    for ratio in report.ratios.iter().filter(|ratio| ratio.metric == cost) {
-        let (of, to) = (ratio.of.name(), ratio.to.name());
-        let sentence = verdict::sentence(of, to, setup.workload.unit(), &ratio.paired);
+    let best = best_runtime(report, cost);
+    let told = |ratio: &&Ratio| !ratio.to.is_runtime() || Some(ratio.to) == best;
+    for ratio in report.ratios.iter().filter(|ratio| ratio.metric == cost).filter(told) {
+        let of = ratio.of.name();
+        let rank = if ratio.to.is_runtime() { "the best runtime " } else { "" };
+        let to = format!("{rank}{}", ratio.to.name());
+        let sentence = verdict::sentence(of, &to, setup.workload.unit(), &ratio.paired);
         let _ = writeln!(text, "{}", sentence.unwrap_or_default());
     }
     for failure in &report.failures {
@@ -37,6 +41,13 @@ pub(crate) fn render(setup: &Setup, report: &Report) -> String {
         let _ = writeln!(text, "Note: {caution}.");
     }
     text
+}
+
+/// The runtime with the lowest median. The ratios to the others are in the JSON.
+fn best_runtime(report: &Report, cost: Metric) -> Option<Contender> {
+    let costs = report.rows.iter().filter(|row| row.contender.is_runtime());
+    let costs = costs.filter_map(|row| Some((row.contender, row.metrics.get(&cost)?.median)));
+    costs.min_by(|(_, one), (_, other)| one.total_cmp(other)).map(|(contender, _)| contender)
 }
 
 /// Where a measurement was not what it should have been.

@@ -12,10 +12,10 @@ const BEAT: [u8; 4] = [0; 4];
 const CLAIM_HEAD: [u8; 16] = *b"\0\0\0\x10device-4711-";
 
 /// A claim's bytes, the device's number included.
-pub(crate) const CLAIM_BYTES: usize = CLAIM_HEAD.len() + size_of::<u32>();
+pub const CLAIM_BYTES: usize = CLAIM_HEAD.len() + size_of::<u32>();
 
 /// What a server says to a device that holds its identity: one length-prefixed frame.
-pub(crate) const GRANTED: &[u8] = b"\0\0\0\x07granted";
+pub const GRANTED: &[u8] = b"\0\0\0\x07granted";
 
 /// Largest message of `echo`. It fits the smallest send buffer that a kernel gives a TCP socket (16 kB), so
 /// that a bare contender without send queues never meets a full one.
@@ -134,7 +134,7 @@ pub(crate) fn claim_of(number: u32) -> [u8; CLAIM_BYTES] {
 }
 
 /// Whose claim it is: all that a server without a directory looks at.
-pub(crate) fn number_in(claim: [u8; CLAIM_BYTES]) -> u32 {
+pub fn number_in(claim: [u8; CLAIM_BYTES]) -> u32 {
     let [.., a, b, c, d] = claim;
     u32::from_be_bytes([a, b, c, d])
 }
