@@ -218,13 +218,32 @@ impl GatewayChild {
         Absence { lasted: Duration::from_nanos(next()), until: Instant::from_nanos(next()) }
     }
 
+    /// Has it begin to stop in order.
+    ///
+    /// # Panics
+    ///
+    /// If it has gone.
+    pub fn begin_end(&mut self) {
+        writeln!(self.orders, "end").expect("the child is there");
+    }
+
     /// Has it stop in order.
     ///
     /// # Panics
     ///
     /// If something was wrong there, which it has then printed.
     pub fn end(mut self) -> ChildStats {
-        let counts = self.order("end");
+        self.begin_end();
+        self.ended()
+    }
+
+    /// Waits until it has stopped, which it was asked to.
+    ///
+    /// # Panics
+    ///
+    /// As [`end`](Self::end).
+    pub fn ended(mut self) -> ChildStats {
+        let counts = hear(&mut self.words);
         let status = self.child.wait().expect("it is our child");
         assert!(status.success(), "the gateway's process failed: {status}");
         let mut counts = counts.split(' ').map(|count| count.parse().expect("a count"));

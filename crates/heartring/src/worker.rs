@@ -86,6 +86,7 @@ pub(crate) fn run<B: heartring_core::Backend, H: Handler>(
 ) -> Result<Remains, Error> {
     let mut shard = Shard::new(plan.place(), &plan.config, listeners, handler)?;
     let mut stop = Stop { give_up_at: None, drained: false };
+    let liveness = plan.config.liveness()?;
     let mut unsettled = 0;
     let (mailbox, progress) = (control.mailbox(plan.shard), control.watched().shard(plan.shard));
     loop {
@@ -114,9 +115,12 @@ pub(crate) fn run<B: heartring_core::Backend, H: Handler>(
             .map_err(plan.failed("the backend failed"))?;
         progress.turn(backend.now());
         mailbox.get_up();
+        if until.is_some_and(|until| backend.now() > until + liveness.stall_tolerance) {
+            stop.was_away(backend.now());
+        }
         unsettled += take_letters(&mut shard, &backend, plan.shard, mailbox);
         if woken && stop.give_up_at.is_none() && control.order() == Order::Drain {
-            stop.give_up_at = Some(backend.now() + plan.config.liveness()?.drain_within + DRAIN_SLACK);
+            stop.give_up_at = Some(backend.now() + liveness.drain_within + DRAIN_SLACK);
             progress.hide();
             shard.drain(backend.now());
         }
@@ -138,6 +142,11 @@ struct Stop {
 }
 
 impl Stop {
+    /// The thread was away (a frozen process): what was to be closed meanwhile is given the time to be closed.
+    fn was_away(&mut self, now: Instant) {
+        self.give_up_at = self.give_up_at.map(|at| at.max(now + DRAIN_SLACK));
+    }
+
     /// Whether this shard may end: everything is closed, here and on the other shards, and no letter is under way.
     fn is_over<B: heartring_core::Backend, H: Handler>(
         &mut self,
