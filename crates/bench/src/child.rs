@@ -55,7 +55,7 @@ impl Child {
 
     /// Starts the server that `plan` names: this program again, or the contender's own.
     pub(crate) fn start_server(plan: &ServePlan, interrupt: &Interrupt) -> Result<Child, ChildError> {
-        let Some(executable) = plan.contender.executable() else {
+        let Some(executable) = plan.contender.server.executable() else {
             return Child::start("serve", plan, interrupt);
         };
         if !executable.is_file() {
@@ -79,6 +79,26 @@ impl Child {
         let stdin = stdin.expect("stdin is piped");
         let stdout = BufReader::new(stdout.expect("stdout is piped"));
         Ok(Child { role, process, stdin, stdout, interrupt: interrupt.clone() })
+    }
+
+    /// Sleeps, unless the user has had enough.
+    pub(crate) fn sleep(time: Duration, interrupt: &Interrupt) -> Result<(), ChildError> {
+        let until = clock::now_ns() + time.as_nanos() as u64;
+        loop {
+            let rest = until.saturating_sub(clock::now_ns());
+            if interrupt.load(Ordering::Relaxed) {
+                return Err(ChildError::Interrupted);
+            }
+            if rest == 0 {
+                return Ok(());
+            }
+            std::thread::sleep(Duration::from_nanos(rest.min(POLL_NS)));
+        }
+    }
+
+    /// Its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.process.id()
     }
 
     pub(crate) fn command(&mut self, command: Command) -> Result<(), ChildError> {

@@ -1,30 +1,29 @@
-//! Who is measured: the contenders, their names, and whom each is compared with.
+//! Who is measured: the contenders and their names.
+//!
+//! A contender is a server and the mode that it runs in. Which of them do a workload, and whom each is compared with, is in
+//! `roster`.
 
 use std::env;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use heartring::BackendChoice;
 use serde::{Deserialize, Serialize};
 
-use crate::contenders::accept_epoll::AcceptEpoll;
-use crate::contenders::accept_uring::AcceptUring;
-use crate::contenders::bare_epoll::BareEpoll;
-use crate::contenders::bare_uring::BareUring;
-use crate::contenders::claim_epoll::ClaimEpoll;
-use crate::contenders::claim_uring::ClaimUring;
-use crate::contenders::heartring as gateway;
-use crate::plan::ServePlan;
-use crate::service;
-use crate::workload::Workload;
-
-/// A server that can be measured.
+/// A server, in one of its modes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum Contender {
-    /// io_uring that only accepts, and resets at once: the bare accept rate. Only for `storm`.
+#[serde(into = "String", try_from = "String")]
+pub(crate) struct Contender {
+    pub(crate) server: Server,
+    pub(crate) mode: Mode,
+}
+
+/// What serves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Server {
+    /// Accepts and holds, and waits for nothing: what a plain socket costs.
+    BareSockets,
+    /// io_uring that only accepts, and resets at once: the bare accept rate.
     AcceptUring,
-    /// epoll that only accepts, and resets at once. Only for `storm`.
+    /// epoll that only accepts, and resets at once.
     AcceptEpoll,
     /// io_uring without deadlines, frames or states: the limit.
     BareUring,
@@ -48,90 +47,92 @@ pub(crate) enum Contender {
     Glommio,
 }
 
+/// In which way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Mode {
+    /// As it is by default: heartring with its own choice of who keeps deadlines, a bare server without deadlines.
+    Usual,
+    /// It lets wake-ups wait for company.
+    Batched,
+    /// heartring with a deadline that no run reaches: what remains is the price of everything else.
+    NoDeadlines,
+    /// heartring with the deadlines in a dense array, and nothing in the kernel.
+    Sweep,
+    /// heartring with a linked timeout on every recv, renewed when it fires early.
+    Lease,
+    /// Bare io_uring whose every receive carries a linked timeout, armed anew per message: the obvious way.
+    Rearmed,
+    /// Bare io_uring with a timing wheel in user space: the classical way.
+    Wheel,
+}
+
 /// How to get those that are programs of their own.
 pub(crate) const RUNTIMES_REMEDY: &str = "cargo build --release -p heartring-peers";
 
-impl Contender {
-    /// All of them, in the order of the report.
-    pub(crate) const ALL: [Contender; 12] = [
-        Contender::AcceptUring,
-        Contender::AcceptEpoll,
-        Contender::BareUring,
-        Contender::BareEpoll,
-        Contender::HeartringUring,
-        Contender::HeartringEpoll,
-        Contender::Mio,
-        Contender::Tokio,
-        Contender::TokioUring,
-        Contender::Monoio,
-        Contender::Compio,
-        Contender::Glommio,
+impl Server {
+    pub(crate) const ALL: [Server; 13] = [
+        Server::BareSockets,
+        Server::AcceptUring,
+        Server::AcceptEpoll,
+        Server::BareUring,
+        Server::BareEpoll,
+        Server::HeartringUring,
+        Server::HeartringEpoll,
+        Server::Mio,
+        Server::Tokio,
+        Server::TokioUring,
+        Server::Monoio,
+        Server::Compio,
+        Server::Glommio,
     ];
 
-    /// Those that can do the work, in the order of the report.
-    pub(crate) fn able(workload: Workload) -> Vec<Contender> {
-        let storms = matches!(workload, Workload::Storm { .. });
-        Contender::ALL.into_iter().filter(|contender| storms || !contender.hangs_up()).collect()
-    }
+    /// What people would use instead, each a program of its own.
+    pub(crate) const RUNTIMES: [Server; 6] =
+        [Server::Mio, Server::Tokio, Server::TokioUring, Server::Monoio, Server::Compio, Server::Glommio];
 
-    /// Whether it resets whatever it has accepted, which is its answer.
-    pub(crate) fn hangs_up(self) -> bool {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
-            Contender::AcceptUring | Contender::AcceptEpoll => true,
-            Contender::BareUring
-            | Contender::BareEpoll
-            | Contender::HeartringUring
-            | Contender::HeartringEpoll
-            | Contender::Mio
-            | Contender::Tokio
-            | Contender::TokioUring
-            | Contender::Monoio
-            | Contender::Compio
-            | Contender::Glommio => false,
+            Server::BareSockets => "bare_sockets",
+            Server::AcceptUring => "accept_uring",
+            Server::AcceptEpoll => "accept_epoll",
+            Server::BareUring => "bare_uring",
+            Server::BareEpoll => "bare_epoll",
+            Server::HeartringUring => "heartring_uring",
+            Server::HeartringEpoll => "heartring_epoll",
+            Server::Mio => "mio",
+            Server::Tokio => "tokio",
+            Server::TokioUring => "tokio_uring",
+            Server::Monoio => "monoio",
+            Server::Compio => "compio",
+            Server::Glommio => "glommio",
         }
     }
 
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Contender::AcceptUring => "accept_uring",
-            Contender::AcceptEpoll => "accept_epoll",
-            Contender::BareUring => "bare_uring",
-            Contender::BareEpoll => "bare_epoll",
-            Contender::HeartringUring => "heartring_uring",
-            Contender::HeartringEpoll => "heartring_epoll",
-            Contender::Mio => "mio",
-            Contender::Tokio => "tokio",
-            Contender::TokioUring => "tokio_uring",
-            Contender::Monoio => "monoio",
-            Contender::Compio => "compio",
-            Contender::Glommio => "glommio",
-        }
+    /// In its usual mode.
+    pub(crate) const fn usual(self) -> Contender {
+        self.in_mode(Mode::Usual)
     }
 
-    pub(crate) fn from_name(name: &str) -> Option<Contender> {
-        Contender::ALL.into_iter().find(|contender| contender.name() == name)
-    }
-
-    /// Whether it is what people would use instead: a runtime, whose server is a program of its own.
-    pub(crate) fn is_runtime(self) -> bool {
-        self.program().is_some()
+    pub(crate) const fn in_mode(self, mode: Mode) -> Contender {
+        Contender { server: self, mode }
     }
 
     /// The name of its program, where it has one of its own, so that nothing of it reaches a user of the library.
-    fn program(self) -> Option<&'static str> {
+    const fn program(self) -> Option<&'static str> {
         match self {
-            Contender::AcceptUring
-            | Contender::AcceptEpoll
-            | Contender::BareUring
-            | Contender::BareEpoll
-            | Contender::HeartringUring
-            | Contender::HeartringEpoll => None,
-            Contender::Mio => Some("heartring-peer-mio"),
-            Contender::Tokio => Some("heartring-peer-tokio"),
-            Contender::TokioUring => Some("heartring-peer-tokio-uring"),
-            Contender::Monoio => Some("heartring-peer-monoio"),
-            Contender::Compio => Some("heartring-peer-compio"),
-            Contender::Glommio => Some("heartring-peer-glommio"),
+            Server::BareSockets
+            | Server::AcceptUring
+            | Server::AcceptEpoll
+            | Server::BareUring
+            | Server::BareEpoll
+            | Server::HeartringUring
+            | Server::HeartringEpoll => None,
+            Server::Mio => Some("heartring-peer-mio"),
+            Server::Tokio => Some("heartring-peer-tokio"),
+            Server::TokioUring => Some("heartring-peer-tokio-uring"),
+            Server::Monoio => Some("heartring-peer-monoio"),
+            Server::Compio => Some("heartring-peer-compio"),
+            Server::Glommio => Some("heartring-peer-glommio"),
         }
     }
 
@@ -140,94 +141,89 @@ impl Contender {
         let running = env::current_exe().unwrap_or_default();
         Some(running.with_file_name(self.program()?))
     }
+}
+
+impl Mode {
+    const ALL: [Mode; 7] =
+        [Mode::Usual, Mode::Batched, Mode::NoDeadlines, Mode::Sweep, Mode::Lease, Mode::Rearmed, Mode::Wheel];
+
+    const fn suffix(self) -> &'static str {
+        match self {
+            Mode::Usual => "",
+            Mode::Batched => "_batched",
+            Mode::NoDeadlines => "_no_deadlines",
+            Mode::Sweep => "_sweep",
+            Mode::Lease => "_lease",
+            Mode::Rearmed => "_rearmed",
+            Mode::Wheel => "_wheel",
+        }
+    }
+}
+
+impl Contender {
+    /// As in flags, tables and JSON.
+    pub(crate) fn name(self) -> String {
+        format!("{}{}", self.server.name(), self.mode.suffix())
+    }
+
+    pub(crate) fn from_name(name: &str) -> Option<Contender> {
+        let named = |server: &Server| {
+            let suffix = name.strip_prefix(server.name())?;
+            let mode = Mode::ALL.into_iter().find(|mode| mode.suffix() == suffix)?;
+            Some(server.in_mode(mode))
+        };
+        Server::ALL.iter().find_map(named)
+    }
+
+    /// Whether it resets whatever it has accepted, which is its answer.
+    pub(crate) fn hangs_up(self) -> bool {
+        matches!(self.server, Server::AcceptUring | Server::AcceptEpoll)
+    }
+
+    pub(crate) fn is_heartring(self) -> bool {
+        matches!(self.server, Server::HeartringUring | Server::HeartringEpoll)
+    }
+
+    /// Whether it is what people would use instead.
+    pub(crate) fn is_runtime(self) -> bool {
+        Server::RUNTIMES.contains(&self.server)
+    }
 
     /// Whether it can be started: others than runtimes always can.
     pub(crate) fn is_built(self) -> bool {
-        self.executable().is_none_or(|executable| executable.is_file())
+        self.server.executable().is_none_or(|executable| executable.is_file())
     }
+}
 
-    /// Whom this one is compared with. To its own bare limit: the price of the manager. To epoll: the gain of
-    /// the ring. To what only accepts: the price of everything that follows. To the runtimes: what a user of theirs gains.
-    pub(crate) fn opponents(self) -> &'static [Contender] {
-        match self {
-            Contender::AcceptEpoll => &[Contender::BareEpoll],
-            Contender::AcceptUring => &[Contender::AcceptEpoll, Contender::BareEpoll],
-            Contender::BareEpoll => &[Contender::AcceptEpoll],
-            Contender::BareUring => &[Contender::AcceptUring, Contender::BareEpoll],
-            Contender::HeartringEpoll => &[
-                Contender::AcceptEpoll,
-                Contender::BareEpoll,
-                Contender::Mio,
-                Contender::Tokio,
-                Contender::TokioUring,
-                Contender::Monoio,
-                Contender::Compio,
-                Contender::Glommio,
-            ],
-            Contender::HeartringUring => &[
-                Contender::AcceptUring,
-                Contender::BareUring,
-                Contender::BareEpoll,
-                Contender::HeartringEpoll,
-                Contender::Mio,
-                Contender::Tokio,
-                Contender::TokioUring,
-                Contender::Monoio,
-                Contender::Compio,
-                Contender::Glommio,
-            ],
-            Contender::Mio
-            | Contender::Tokio
-            | Contender::TokioUring
-            | Contender::Monoio
-            | Contender::Compio
-            | Contender::Glommio => &[Contender::BareEpoll],
-        }
+impl From<Contender> for String {
+    fn from(contender: Contender) -> String {
+        contender.name()
     }
+}
 
-    /// Starts the server on threads of this process. It then serves until the process ends.
-    ///
-    /// # Errors
-    ///
-    /// Why this contender cannot run here, in one line.
-    pub(crate) fn start(self, plan: &ServePlan) -> Result<SocketAddr, String> {
-        let claims = matches!(plan.workload, Workload::Storm { .. });
-        match self {
-            Contender::AcceptUring => service::start::<AcceptUring>(plan),
-            Contender::AcceptEpoll => service::start::<AcceptEpoll>(plan),
-            Contender::BareUring if claims => service::start::<ClaimUring>(plan),
-            Contender::BareUring => service::start::<BareUring>(plan),
-            Contender::BareEpoll if claims => service::start::<ClaimEpoll>(plan),
-            Contender::BareEpoll => service::start::<BareEpoll>(plan),
-            Contender::HeartringUring => gateway::start(BackendChoice::Uring, plan),
-            Contender::HeartringEpoll => gateway::start(BackendChoice::Epoll, plan),
-            Contender::Mio
-            | Contender::Tokio
-            | Contender::TokioUring
-            | Contender::Monoio
-            | Contender::Compio
-            | Contender::Glommio => Err(format!("{} is a program of its own", self.name())),
-        }
+impl TryFrom<String> for Contender {
+    type Error = String;
+
+    fn try_from(name: String) -> Result<Contender, String> {
+        Contender::from_name(&name).ok_or_else(|| format!("unknown contender '{name}'"))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::Contender;
+    use super::{Contender, Mode, Server};
 
     #[test]
     fn name_is_the_name_in_the_json_and_leads_back() {
-        for contender in Contender::ALL {
-            assert_eq!(serde_json::to_string(&contender).unwrap(), format!("\"{}\"", contender.name()));
-            assert_eq!(Contender::from_name(contender.name()), Some(contender));
+        for server in Server::ALL {
+            for mode in Mode::ALL {
+                let contender = server.in_mode(mode);
+                let json = serde_json::to_string(&contender).unwrap();
+                assert_eq!(json, format!("\"{}\"", contender.name()));
+                assert_eq!(serde_json::from_str::<Contender>(&json).unwrap(), contender);
+            }
         }
-    }
-
-    #[test]
-    fn heartring_is_compared_with_every_runtime() {
-        for runtime in Contender::ALL.into_iter().filter(|contender| contender.is_runtime()) {
-            assert!(Contender::HeartringUring.opponents().contains(&runtime), "{runtime:?}");
-            assert!(Contender::HeartringEpoll.opponents().contains(&runtime), "{runtime:?}");
-        }
+        assert_eq!(Contender::from_name("nginx"), None);
+        assert_eq!(Contender::from_name("tokio_u"), None);
     }
 }

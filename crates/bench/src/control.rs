@@ -34,6 +34,19 @@ pub(crate) struct ServerMark {
     pub(crate) cpu_ns: u64,
     /// Of all threads but the one that answers commands.
     pub(crate) voluntary_switches: u64,
+    /// Of servers that keep account of them.
+    pub(crate) verdicts: Option<Verdicts>,
+}
+
+/// What a server itself says of the deadlines that passed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Verdicts {
+    pub(crate) count: u64,
+    pub(crate) early: u64,
+    pub(crate) p50_ns: u64,
+    pub(crate) p99_ns: u64,
+    pub(crate) p999_ns: u64,
+    pub(crate) max_ns: u64,
 }
 
 /// From a generator.
@@ -51,16 +64,35 @@ pub(crate) enum LoadReport {
 }
 
 /// What a generator saw in its window.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct LoadResult {
-    /// Messages echoed, beats sent, or claims answered.
+    /// Messages echoed, beats sent, claims answered, messages delivered, or deaths.
     pub(crate) units: u64,
     pub(crate) elapsed_ns: u64,
     pub(crate) generator_cpu_ns: u64,
     /// None where nothing is answered.
     pub(crate) latency: Option<Latency>,
-    /// Mean time until all devices of a wave were served, where they come in waves.
+    /// Mean time until all devices of a wave were served, where they come, or are served, in waves.
     pub(crate) wave_ns: Option<u64>,
+    /// What the latencies were, or how late deaths were seen: values in nanoseconds, rising, with their counts.
+    pub(crate) histogram: Vec<(u64, u64)>,
+    /// Where devices die: from their deadline to the reset.
+    pub(crate) seen: Option<Latency>,
+    /// Where devices die.
+    pub(crate) deaths: Option<Deaths>,
+}
+
+/// What became of devices that died, and of those that did not, as the devices saw it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Deaths {
+    /// Died, and reset by the server.
+    pub(crate) seen: u64,
+    /// Died, reset before the deadline after its last beat.
+    pub(crate) early: u64,
+    /// Died, and never reset.
+    pub(crate) undetected: u64,
+    /// Lived, and closed.
+    pub(crate) false_closes: u64,
 }
 
 /// Quantiles of the time to an answer.

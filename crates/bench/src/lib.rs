@@ -18,30 +18,46 @@
 //! - `metric`, `statistics`, `verdict`, `report`, `machine`: what came out and what may be concluded.
 
 mod args;
+mod asked;
+mod bench;
 mod child;
 mod clock;
+mod compare;
 mod contender;
 mod contenders;
 mod control;
 mod error;
+mod limits;
 mod load;
 mod machine;
 mod measurement;
 mod metric;
+#[allow(unsafe_code)] // a network of the suite's own
+mod namespace_unsafe;
+mod outlet;
+mod page;
+mod panels;
+mod picture;
 mod plan;
 mod process;
 mod progress;
 mod report;
 #[allow(unsafe_code)] // the bare contender and the generator: entries that point at their own buffers
 mod ring_unsafe;
+mod roster;
+mod sample;
 mod serve;
 pub mod server;
 mod service;
 mod statistics;
 mod suite;
 mod table;
+mod tally;
+mod transport;
 mod trial;
 mod verdict;
+mod wariness;
+mod words;
 mod workload;
 
 pub use args::{BenchArgs, run};

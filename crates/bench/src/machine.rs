@@ -2,23 +2,21 @@
 
 use std::fs;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use socket2::{Domain, Socket, Type};
 
 use crate::error::Error;
 use crate::plan::Engine;
 use crate::process;
 use crate::ring_unsafe::Ring;
+use crate::transport::{self, Rps};
 
 /// In order of preference. A kernel may allow an unprivileged process fewer than it has. BBR, a common default,
 /// paces with timers and distorts loopback; these two do not.
 const CONGESTION: [&str; 2] = ["cubic", "reno"];
 
-const TRANSPORT: &str = "loopback: the receiver's TCP input runs inside the sender's send, \
-                         so each side pays for part of what the other causes";
-
 /// What a report says about where it was made.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Machine {
     pub(crate) kernel: String,
     pub(crate) cpu: String,
@@ -32,14 +30,19 @@ pub(crate) struct Machine {
     pub(crate) congestion_control: String,
     pub(crate) congestion_control_default: String,
     pub(crate) descriptors_max: u64,
-    pub(crate) transport: &'static str,
+    /// How bytes get from one end to the other, and who pays for it.
+    pub(crate) transport: String,
     /// The version of heartring that made the report.
-    pub(crate) version: &'static str,
+    pub(crate) version: String,
 }
 
 impl Machine {
-    pub(crate) fn examine() -> Result<Machine, Error> {
+    /// Looks at it. `rps` arranges who pays for what loopback carries, in a network of this process' own; before any thread is
+    /// started.
+    pub(crate) fn examine(rps: Rps) -> Result<Machine, Error> {
         let cores = process::allowed_cores().map_err(Error::system("which cores there are"))?;
+        let generator_core = cores.first().copied().unwrap_or(0);
+        let transport = transport::arrange(rps, generator_core, cores.len())?;
         let default = read("/proc/sys/net/ipv4/tcp_congestion_control");
         let chosen = CONGESTION.into_iter().find(|name| permitted(name));
         Ok(Machine {
@@ -48,14 +51,14 @@ impl Machine {
             cores: cores.len(),
             // The last core for the server: the first ones serve most interrupts.
             server_core: cores.last().copied().unwrap_or(0),
-            generator_core: cores.first().copied().unwrap_or(0),
+            generator_core,
             generator: if Ring::open(1, 1).is_ok() { Engine::IoUring } else { Engine::Epoll },
             memory_mib: field("/proc/meminfo", "MemTotal").and_then(|text| kib(&text)).unwrap_or(0) / 1024,
             congestion_control: chosen.map_or_else(|| default.clone(), String::from),
             congestion_control_default: default,
             descriptors_max: process::descriptors_max(),
-            transport: TRANSPORT,
-            version: env!("CARGO_PKG_VERSION"),
+            transport: transport.into(),
+            version: env!("CARGO_PKG_VERSION").into(),
         })
     }
 
@@ -71,7 +74,7 @@ impl Machine {
 
     /// What a reader of the figures should know first.
     pub(crate) fn cautions(&self) -> Vec<String> {
-        let mut cautions = vec![String::from(self.transport)];
+        let mut cautions = vec![self.transport.clone()];
         if self.is_shared() {
             cautions.push("one core only: server and generator take turns on it".into());
         }

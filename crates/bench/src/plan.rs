@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::contender::Contender;
+use crate::contender::{Contender, Mode};
 use crate::workload::Workload;
 
 /// What the generator plays busy devices with. The ring is the cheaper one, and a generator that is slower than
@@ -27,10 +27,17 @@ pub struct ServePlan {
     pub(crate) core: usize,
     /// Congestion control of accepted sockets; none leaves the system's.
     pub(crate) congestion: Option<String>,
-    /// How long the server may wait for more work before it wakes; zero wakes at once.
+    /// How long a server that batches waits for more work before it wakes.
     pub(crate) batch_within: Duration,
     /// The heartbeat deadline of contenders that keep one.
     pub(crate) dead_within: Duration,
+}
+
+impl ServePlan {
+    /// How long this server waits for more work before it wakes; zero wakes at once.
+    pub(crate) fn batch_within(&self) -> Duration {
+        if self.contender.mode == Mode::Batched { self.batch_within } else { Duration::ZERO }
+    }
 }
 
 /// The generator's part of a measurement.
@@ -47,6 +54,10 @@ pub(crate) struct LoadPlan {
     pub(crate) warmup: Duration,
     /// How long is measured.
     pub(crate) window: Duration,
+    /// The deadline that the server was given.
+    pub(crate) dead_within: Duration,
+    /// Which devices this generator plays, where several share a fleet: from the first to before the second.
+    pub(crate) devices: Option<(u32, u32)>,
 }
 
 /// Reads a plan from a command line; for clap.
@@ -57,11 +68,12 @@ pub(crate) fn parse<T: for<'de> Deserialize<'de>>(text: &str) -> Result<T, Strin
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::contender::Server;
 
     #[test]
     fn plan_survives_the_command_line() {
         let plan = ServePlan {
-            contender: Contender::BareEpoll,
+            contender: Server::BareEpoll.usual(),
             workload: Workload::Echo { connections: 10, bytes: 32 },
             core: 1,
             congestion: Some("cubic".into()),

@@ -5,40 +5,43 @@ use std::io::{IsTerminal, stderr};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::contender::Contender;
-use crate::measurement::Sample;
+use crate::sample::Sample;
 use crate::suite::Setup;
-use crate::workload::Workload;
 
 pub(crate) enum Progress {
     Bar(ProgressBar),
-    Lines { rounds: u32 },
+    Lines,
 }
 
 impl Progress {
-    pub(crate) fn new(setup: &Setup) -> Progress {
+    pub(crate) fn new(setups: &[Setup]) -> Progress {
         if !stderr().is_terminal() {
-            return Progress::Lines { rounds: setup.rounds };
+            return Progress::Lines;
         }
-        let bar = ProgressBar::new(u64::from(setup.rounds) * setup.contenders.len() as u64);
+        let bar = ProgressBar::new(setups.iter().map(Setup::measurements).sum());
         let style = ProgressStyle::with_template("{bar:40} {pos}/{len} {msg} ({eta} left)");
         bar.set_style(style.expect("the template is valid"));
         Progress::Bar(bar)
     }
 
-    pub(crate) fn begin(&self, round: u32, contender: Contender) {
+    pub(crate) fn begin(&self, setup: &Setup, round: u32, contender: Contender) {
         match self {
-            Progress::Bar(bar) => bar.set_message(format!("round {}: {}", round + 1, contender.name())),
-            Progress::Lines { .. } => {}
+            Progress::Bar(bar) => {
+                bar.set_message(format!("{}round {}: {}", title(setup), round + 1, contender.name()));
+            }
+            Progress::Lines => {}
         }
     }
 
-    pub(crate) fn done(&self, round: u32, contender: Contender, workload: Workload, sample: &Sample) {
+    pub(crate) fn done(&self, setup: &Setup, round: u32, contender: Contender, sample: &Sample) {
         match self {
             Progress::Bar(bar) => bar.inc(1),
-            Progress::Lines { rounds } => {
-                let cost = sample.get(&workload.cost()).copied().unwrap_or_default();
-                let (round, name, unit) = (round + 1, contender.name(), workload.unit());
-                eprintln!("round {round}/{rounds}: {name}: {cost:.0} ns of CPU per {unit}");
+            Progress::Lines => {
+                let cost = setup.workload.cost();
+                let (value, decimals) = (sample.get(cost), cost.decimals());
+                let (round, rounds, name) = (round + 1, setup.rounds, contender.name());
+                let (title, cost) = (title(setup), cost.title());
+                eprintln!("{title}round {round}/{rounds}: {name}: {value:.decimals$} {cost}");
             }
         }
     }
@@ -50,7 +53,7 @@ impl Progress {
                 bar.println(line);
                 bar.inc(1);
             }
-            Progress::Lines { .. } => eprintln!("{line}"),
+            Progress::Lines => eprintln!("{line}"),
         }
     }
 
@@ -58,14 +61,18 @@ impl Progress {
     pub(crate) fn skip(&self) {
         match self {
             Progress::Bar(bar) => bar.inc(1),
-            Progress::Lines { .. } => {}
+            Progress::Lines => {}
         }
     }
 
     pub(crate) fn finish(&self) {
         match self {
             Progress::Bar(bar) => bar.finish_and_clear(),
-            Progress::Lines { .. } => {}
+            Progress::Lines => {}
         }
     }
+}
+
+fn title(setup: &Setup) -> String {
+    setup.part.as_ref().map(|part| format!("{part}: ")).unwrap_or_default()
 }

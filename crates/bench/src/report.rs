@@ -1,70 +1,115 @@
-//! The report as data: rows of medians, paired ratios, and who could not run. Its JSON form is the interface
-//! to whoever keeps results.
+//! The report as data: rows of medians, paired ratios, and who could not run. Its JSON form is the interface to whoever keeps
+//! results, and all that the table, the page and `compare` know.
+//!
+//! A report of one workload has no parts. One of several (`deadlines`, `all`) names its parts, and every row, ratio and
+//! failure says of which part it is.
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
-use serde_json::json;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use crate::contender::Contender;
 use crate::machine::Machine;
-use crate::metric::Metric;
-use crate::statistics::{Spread, paired_ratios, spread};
-use crate::suite::{Results, Setup};
+use crate::metric::{Curve, Metric};
+use crate::statistics::Spread;
 
 /// Everything that a run found.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Report {
-    pub(crate) workload: &'static str,
+    pub(crate) workload: String,
     pub(crate) machine: Machine,
-    pub(crate) params: serde_json::Value,
+    pub(crate) params: Map<String, Value>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) parts: Vec<Part>,
     pub(crate) rows: Vec<Row>,
     pub(crate) ratios: Vec<Ratio>,
     pub(crate) failures: Vec<Failure>,
 }
 
+/// One workload, in one size, of several.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[expect(clippy::struct_field_names, reason = "rows name it so")]
+pub(crate) struct Part {
+    /// A short title, different from those of all other parts.
+    pub(crate) part: String,
+    pub(crate) workload: String,
+    pub(crate) params: Map<String, Value>,
+}
+
 /// One contender.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Row {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) part: Option<String>,
     pub(crate) contender: Contender,
-    pub(crate) unit: &'static str,
+    /// The unit of work to which the cost is charged.
+    pub(crate) unit: String,
+    /// Distributions over all rounds: points of quantile (0 to 1) and value, both rising.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) curves: BTreeMap<Curve, Vec<(f64, f64)>>,
     #[serde(flatten)]
     pub(crate) metrics: BTreeMap<Metric, Spread>,
 }
 
 /// One contender's metric over another's, paired within rounds.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Ratio {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) part: Option<String>,
     pub(crate) metric: Metric,
     pub(crate) of: Contender,
     pub(crate) to: Contender,
     #[serde(flatten)]
     pub(crate) spread: Spread,
-    /// What the spread was found among, for the verdict.
-    #[serde(skip)]
-    pub(crate) paired: Vec<f64>,
+    /// The interval that holds the median with 95 % confidence; none where the rounds were too few.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) interval: Option<(f64, f64)>,
 }
 
 /// A contender without a row.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Failure {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) part: Option<String>,
     pub(crate) contender: Contender,
     pub(crate) why: String,
 }
 
+/// What belongs to one workload, in one size: the whole report, or one part of it.
+pub(crate) struct Section<'a> {
+    /// Of a part.
+    pub(crate) title: Option<&'a str>,
+    pub(crate) workload: &'a str,
+    pub(crate) params: &'a Map<String, Value>,
+    pub(crate) rows: Vec<&'a Row>,
+    pub(crate) ratios: Vec<&'a Ratio>,
+    pub(crate) failures: Vec<&'a Failure>,
+}
+
 impl Report {
-    pub(crate) fn new(setup: &Setup, results: Results) -> Report {
-        Report {
-            workload: setup.workload.name(),
-            machine: setup.machine.clone(),
-            params: params(setup),
-            rows: results.samples.keys().map(|&contender| row(setup, &results, contender)).collect(),
-            ratios: ratios(setup, &results),
-            failures: results
-                .failures
-                .into_iter()
-                .map(|(contender, why)| Failure { contender, why })
-                .collect(),
+    /// What it found, workload by workload, in the order in which they were run.
+    pub(crate) fn sections(&self) -> Vec<Section<'_>> {
+        if self.parts.is_empty() {
+            return vec![self.section(None, &self.workload, &self.params)];
+        }
+        let parts = self.parts.iter();
+        parts.map(|part| self.section(Some(&part.part), &part.workload, &part.params)).collect()
+    }
+
+    fn section<'a>(
+        &'a self,
+        title: Option<&'a str>,
+        workload: &'a str,
+        params: &'a Map<String, Value>,
+    ) -> Section<'a> {
+        Section {
+            title,
+            workload,
+            params,
+            rows: self.rows.iter().filter(|row| row.part.as_deref() == title).collect(),
+            ratios: self.ratios.iter().filter(|ratio| ratio.part.as_deref() == title).collect(),
+            failures: self.failures.iter().filter(|failure| failure.part.as_deref() == title).collect(),
         }
     }
 
@@ -76,37 +121,14 @@ impl Report {
     }
 }
 
-fn params(setup: &Setup) -> serde_json::Value {
-    let mut params = json!({
-        "rounds": setup.rounds,
-        "seconds": setup.window.as_secs_f64(),
-        "warmup_seconds": setup.warmup().as_secs_f64(),
-        "batch_within_us": setup.batch_within.as_micros(),
-        "dead_within_s": setup.dead_within.as_secs_f64(),
-    });
-    let workload = serde_json::to_value(setup.workload).expect("a workload is plain data");
-    let sizes = workload.get(setup.workload.name()).and_then(serde_json::Value::as_object);
-    params.as_object_mut().expect("made as an object").extend(sizes.cloned().unwrap_or_default());
-    params
-}
+impl Section<'_> {
+    /// The spread of a contender's metric.
+    pub(crate) fn spread(&self, contender: Contender, metric: Metric) -> Option<Spread> {
+        self.rows.iter().find(|row| row.contender == contender)?.metrics.get(&metric).copied()
+    }
 
-fn row(setup: &Setup, results: &Results, contender: Contender) -> Row {
-    let measured = results.samples[&contender].iter().flat_map(|sample| sample.keys().copied());
-    let metrics = measured.filter_map(|metric| {
-        let values: Vec<f64> = results.values(contender, metric).into_iter().flatten().collect();
-        Some((metric, spread(&values)?))
-    });
-    Row { contender, unit: setup.workload.unit(), metrics: metrics.collect() }
-}
-
-fn ratios(setup: &Setup, results: &Results) -> Vec<Ratio> {
-    let pairs = setup.contenders.iter().flat_map(|&of| of.opponents().iter().map(move |&to| (of, to)));
-    let pairs: Vec<_> = pairs.collect();
-    let metrics = setup.workload.compared().iter();
-    metrics.flat_map(|&metric| pairs.iter().filter_map(move |&pair| ratio(results, metric, pair))).collect()
-}
-
-fn ratio(results: &Results, metric: Metric, (of, to): (Contender, Contender)) -> Option<Ratio> {
-    let paired = paired_ratios(&results.values(of, metric), &results.values(to, metric));
-    Some(Ratio { metric, of, to, spread: spread(&paired)?, paired })
+    /// A size or condition of the run.
+    pub(crate) fn number(&self, param: &str) -> Option<f64> {
+        self.params.get(param)?.as_f64()
+    }
 }

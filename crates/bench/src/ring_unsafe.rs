@@ -38,6 +38,27 @@ const IDLE_WAIT: Duration = Duration::from_hours(1);
 #[repr(C, align(4096))]
 struct Page([u8; 4096]);
 
+/// A message of which the kernel may read the bytes at any time, whenever they were written. It lives for ever.
+pub(crate) struct Message {
+    bytes: NonNull<u8>,
+    len: usize,
+}
+
+impl Message {
+    pub(crate) fn leak(len: usize) -> &'static Message {
+        Box::leak(Box::new(Message { bytes: leak_pages(len), len }))
+    }
+
+    /// Changes its first bytes. A send that is under way may take some of the old and some of the new.
+    pub(crate) fn write(&self, bytes: &[u8]) {
+        let count = bytes.len().min(self.len);
+        // SAFETY: the source is a slice of at least `count` bytes; the allocation holds `len` and lives for ever, no Rust
+        // reference to it is ever made, and a `Message` stays on its thread (NonNull is neither Send nor Sync), so that
+        // nobody else writes. They do not overlap: the slice is not of this memory, to which there are no references.
+        unsafe { self.bytes.as_ptr().copy_from_nonoverlapping(bytes.as_ptr(), count) };
+    }
+}
+
 /// What an operation was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -45,6 +66,9 @@ pub(crate) enum Kind {
     Receive,
     Send,
     Close,
+    /// Of a timeout that has failed or run out; the receive that it guards says what became of it.
+    Deadline,
+    Cancel,
 }
 
 /// The end, or one item, of an operation.
@@ -106,6 +130,23 @@ impl Ring {
         self.push(receive, Kind::Receive, slot, 0)
     }
 
+    /// Receives what comes first, but no later than `within` from the submission on: then the receive ends with ECANCELED.
+    pub(crate) fn receive_within(&mut self, slot: u32, within: &'static Timespec) -> io::Result<()> {
+        self.make_room(2)?;
+        let receive = opcode::Recv::new(Fixed(slot), std::ptr::null_mut(), self.buffer_bytes);
+        let receive = receive.buf_group(BUFFER_GROUP).build();
+        let receive = receive.flags(squeue::Flags::BUFFER_SELECT | squeue::Flags::IO_LINK);
+        self.push(receive, Kind::Receive, slot, 0)?;
+        let deadline = opcode::LinkTimeout::new(within).build().flags(squeue::Flags::SKIP_SUCCESS);
+        self.push(deadline, Kind::Deadline, slot, 0)
+    }
+
+    /// Ends the receive of a connection with ECANCELED, unless it ends by itself.
+    pub(crate) fn cancel_receive(&mut self, slot: u32) -> io::Result<()> {
+        let cancel = opcode::AsyncCancel::new(encode(Kind::Receive, slot, 0)).build();
+        self.push(cancel.flags(squeue::Flags::SKIP_SUCCESS), Kind::Cancel, slot, 0)
+    }
+
     /// A copy of the first bytes of a buffer that was received.
     pub(crate) fn front<const BYTES: usize>(&self, buffer: u16) -> [u8; BYTES] {
         assert!(BYTES <= self.buffer_bytes as usize, "a buffer is longer");
@@ -124,6 +165,13 @@ impl Ring {
     /// Sends a message of which nothing is heard again, unless it fails.
     pub(crate) fn say(&mut self, slot: u32, message: &'static [u8]) -> io::Result<()> {
         let send = opcode::Send::new(Fixed(slot), message.as_ptr(), message.len() as u32).flags(send_flags());
+        self.push(send.build().flags(squeue::Flags::SKIP_SUCCESS), Kind::Send, slot, 0)
+    }
+
+    /// The same for a message whose bytes change.
+    pub(crate) fn say_message(&mut self, slot: u32, message: &'static Message) -> io::Result<()> {
+        let send =
+            opcode::Send::new(Fixed(slot), message.bytes.as_ptr(), message.len as u32).flags(send_flags());
         self.push(send.build().flags(squeue::Flags::SKIP_SUCCESS), Kind::Send, slot, 0)
     }
 
@@ -218,11 +266,20 @@ impl Ring {
         unsafe { self.buffers.add(usize::from(buffer) * self.buffer_bytes as usize) }
     }
 
-    fn push(&mut self, op: squeue::Entry, kind: Kind, slot: u32, buffer: u16) -> io::Result<()> {
-        let op = op.user_data(encode(kind, slot, buffer));
-        if self.io.submission().is_full() {
+    /// Hands over what was pushed if `entries` more would not fit: linked ones must go together.
+    fn make_room(&mut self, entries: usize) -> io::Result<()> {
+        let queue = self.io.submission();
+        let room = queue.capacity() - queue.len();
+        drop(queue);
+        if room < entries {
             self.io.submit()?;
         }
+        Ok(())
+    }
+
+    fn push(&mut self, op: squeue::Entry, kind: Kind, slot: u32, buffer: u16) -> io::Result<()> {
+        let op = op.user_data(encode(kind, slot, buffer));
+        self.make_room(1)?;
         // SAFETY: every pointer in an entry that this file builds leads into leaked or static memory, and
         // the descriptors are slots of this ring or the listener, whose reuse could harm no memory.
         unsafe { self.io.submission().push(&op) }.map_err(io::Error::other)
@@ -258,7 +315,9 @@ fn decode(entry: &cqueue::Entry) -> Completion {
         0 => Kind::Accept,
         1 => Kind::Receive,
         2 => Kind::Send,
-        _ => Kind::Close,
+        3 => Kind::Close,
+        4 => Kind::Deadline,
+        _ => Kind::Cancel,
     };
     Completion {
         kind,

@@ -4,35 +4,45 @@ use std::fs;
 use std::net::SocketAddr;
 
 use crate::clock;
-use crate::control::{self, Command, ServerMark, ServerReport};
+use crate::control::{self, Command, ServerMark, ServerReport, Verdicts};
 use crate::plan::ServePlan;
 use crate::process;
 
+/// A server that serves.
+pub(crate) struct Served {
+    pub(crate) addr: SocketAddr,
+    /// What it says of its verdicts, if it keeps account of them.
+    pub(crate) verdicts: Option<Box<dyn Fn() -> Verdicts>>,
+}
+
 /// The server's process, whose contender `start` starts. Returns when the suite closes its pipe, or when the contender
 /// cannot run.
-pub(crate) fn run(plan: &ServePlan, start: impl FnOnce(&ServePlan) -> Result<SocketAddr, String>) {
+pub(crate) fn run(plan: &ServePlan, start: impl FnOnce(&ServePlan) -> Result<Served, String>) {
     let started = process::become_child(plan.core)
         .map_err(|e| format!("setup of the server: {e}"))
         .and_then(|()| start(plan));
-    match started {
-        Ok(addr) => control::report(&ServerReport::Ready { addr }),
+    let served = match started {
+        Ok(served) => served,
         Err(why) => return control::report(&ServerReport::Failed { why }),
-    }
+    };
+    control::report(&ServerReport::Ready { addr: served.addr });
     for command in control::commands() {
-        control::report(&ServerReport::Mark(mark(command)));
+        control::report(&ServerReport::Mark(mark(command, &served)));
     }
 }
 
 /// What was used so far. Looking has a price too: it is kept outside the window at both of its ends.
-fn mark(command: Command) -> ServerMark {
+fn mark(command: Command, served: &Served) -> ServerMark {
     match command {
         Command::Begin => {
             let voluntary_switches = voluntary_switches();
-            ServerMark { voluntary_switches, cpu_ns: clock::process_cpu_ns() }
+            ServerMark { cpu_ns: clock::process_cpu_ns(), voluntary_switches, verdicts: None }
         }
         Command::End => {
             let cpu_ns = clock::process_cpu_ns();
-            ServerMark { voluntary_switches: voluntary_switches(), cpu_ns }
+            let voluntary_switches = voluntary_switches();
+            let verdicts = served.verdicts.as_ref().map(|verdicts| verdicts());
+            ServerMark { cpu_ns, voluntary_switches, verdicts }
         }
     }
 }

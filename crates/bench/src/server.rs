@@ -22,7 +22,8 @@ use crate::{plan, serve, service, trial};
 pub enum Work {
     /// Returns it.
     Echo,
-    /// Takes it for heartbeats, empty frames with a length of four bytes in front, and answers nothing.
+    /// Takes it for heartbeats, empty frames with a length of four bytes in front, and answers nothing, or each with another
+    /// ([`ServePlan::answers_beats`]).
     Beats,
     /// Takes the first [`CLAIM_BYTES`] of a connection for the claim of the device that [`number_in`] finds there, ends
     /// the former connection of that device with a reset, and answers [`GRANTED`].
@@ -34,9 +35,18 @@ impl ServePlan {
     pub fn work(&self) -> Work {
         match self.workload {
             Workload::Echo { .. } => Work::Echo,
-            Workload::Beats { .. } => Work::Beats,
             Workload::Storm { .. } => Work::Claims,
+            Workload::Beats { .. }
+            | Workload::Fanout { .. }
+            | Workload::Detect { .. }
+            | Workload::Memory { .. }
+            | Workload::Scale { .. } => Work::Beats,
         }
+    }
+
+    /// Whether each heartbeat is answered with another.
+    pub fn answers_beats(&self) -> bool {
+        self.work() == Work::Beats && self.workload.answered()
     }
 
     /// How many connections there will be at one time.
@@ -63,7 +73,7 @@ impl ServePlan {
 /// What the server did that no measurement can go on with.
 pub fn try_out(plan: &ServePlan, server: SocketAddr) -> Result<u64, String> {
     let engine = if has_io_uring() { Engine::IoUring } else { Engine::Epoll };
-    Ok(trial::run(server, plan.workload, plan.contender.hangs_up(), engine)?.units)
+    Ok(trial::run(server, plan.workload, plan.contender.hangs_up(), engine, plan.dead_within)?.units)
 }
 
 /// Runs `S` as the plan on the command line says, until the suite closes stdin.

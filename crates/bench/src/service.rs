@@ -11,6 +11,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::control::{self, ServerReport};
 use crate::plan::ServePlan;
+use crate::serve::Served;
 
 /// Enough for a whole fleet to connect while the server is busy; the kernel lowers it to `somaxconn`.
 pub(crate) const BACKLOG: u32 = 4096;
@@ -36,8 +37,8 @@ pub trait Service: Sized {
     fn run(self) -> io::Result<Infallible>;
 }
 
-/// Starts `S` on a thread of its own and returns its address once it is set up.
-pub(crate) fn start<S: Service>(plan: &ServePlan) -> Result<SocketAddr, String> {
+/// Starts `S` on a thread of its own, and returns once it is set up.
+pub(crate) fn start<S: Service>(plan: &ServePlan) -> Result<Served, String> {
     let (listener, addr) = listen(plan).map_err(|e| format!("listener: {e}"))?;
     let (opened, outcome) = mpsc::channel();
     let plan = plan.clone();
@@ -55,7 +56,7 @@ pub(crate) fn start<S: Service>(plan: &ServePlan) -> Result<SocketAddr, String> 
         })
         .map_err(|e| format!("thread: {e}"))?;
     outcome.recv().map_err(|_| String::from("it panicked while it was set up"))??;
-    Ok(addr)
+    Ok(Served { addr, verdicts: None })
 }
 
 /// The kernel takes a ring down after its process has ended. Until then the memory counts as locked, and the

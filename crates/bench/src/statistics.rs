@@ -1,9 +1,9 @@
 //! Order statistics: medians, spreads, paired ratios and the interval that the median of a population lies in.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// A median with what it was found among.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Spread {
     pub(crate) median: f64,
     pub(crate) min: f64,

@@ -15,12 +15,16 @@ use crate::workload::Workload;
 /// How long is measured.
 pub(crate) const WINDOW: Duration = Duration::from_millis(300);
 
+/// A deadline that is not reached in it.
+#[cfg(test)]
+pub(crate) const LONG: Duration = Duration::from_secs(30);
+
 /// Whether this process may have a ring.
 pub fn has_io_uring() -> bool {
     Ring::open(1, 1).is_ok()
 }
 
-/// Plays the devices of `workload` for [`WINDOW`].
+/// Plays the devices of `workload` for [`WINDOW`], or until all that are to die have died.
 ///
 /// # Errors
 ///
@@ -30,9 +34,21 @@ pub(crate) fn run(
     workload: Workload,
     hangs_up: bool,
     engine: Engine,
+    dead_within: Duration,
 ) -> Result<LoadResult, String> {
     let (warmup, window) = (Duration::from_millis(50), WINDOW);
-    let plan = LoadPlan { workload, server, hangs_up, core: 0, engine, congestion: None, warmup, window };
+    let plan = LoadPlan {
+        workload,
+        server,
+        hangs_up,
+        core: 0,
+        engine,
+        congestion: None,
+        warmup,
+        window,
+        dead_within,
+        devices: None,
+    };
     let (begin, begun) = mpsc::channel();
     let (reports, reported) = mpsc::channel();
     let generator = thread::spawn(move || {

@@ -1,6 +1,7 @@
 //! What may be concluded from paired ratios. The only place that decides it.
 
-use crate::statistics::{median_interval, spread};
+use crate::report::Ratio;
+use crate::statistics::median_interval;
 
 /// How sure a verdict is. Of twenty verdicts between equals, one is wrong.
 const CONFIDENCE: f64 = 0.95;
@@ -10,14 +11,14 @@ pub(crate) const RULE: &str = "Two contenders are told apart only if the interva
                                their paired ratios with 95 % confidence (order statistics, at least six \
                                rounds) does not contain 1.";
 
-/// How the first contender's cost stands to the second's. Intervals of the median ratio.
+/// How the first contender's metric stands to the second's. Intervals of the median ratio.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Verdict {
-    Cheaper {
+    Less {
         low: f64,
         high: f64,
     },
-    Dearer {
+    More {
         low: f64,
         high: f64,
     },
@@ -29,66 +30,95 @@ pub(crate) enum Verdict {
     TooFewRounds,
 }
 
+/// The interval that holds the median of paired ratios; none if they are too few to tell.
+pub(crate) fn interval(ratios: &[f64]) -> Option<(f64, f64)> {
+    median_interval(ratios, CONFIDENCE)
+}
+
 impl Verdict {
-    pub(crate) fn of(ratios: &[f64]) -> Verdict {
-        match median_interval(ratios, CONFIDENCE) {
+    pub(crate) fn of(interval: Option<(f64, f64)>) -> Verdict {
+        match interval {
             None => Verdict::TooFewRounds,
-            Some((low, high)) if high < 1.0 => Verdict::Cheaper { low, high },
-            Some((low, high)) if low > 1.0 => Verdict::Dearer { low, high },
+            Some((low, high)) if high < 1.0 => Verdict::Less { low, high },
+            Some((low, high)) if low > 1.0 => Verdict::More { low, high },
             Some((low, high)) => Verdict::Alike { low, high },
         }
     }
 }
 
-/// One line in plain words: `of` against `to`, in CPU per `unit`.
-pub(crate) fn sentence(of: &str, to: &str, unit: &str, ratios: &[f64]) -> Option<String> {
-    let ratio = spread(ratios)?.median;
-    Some(match Verdict::of(ratios) {
-        Verdict::Cheaper { low, high } => {
-            let gain = (1.0 - ratio) * 100.0;
-            format!("{of} needs {gain:.0} % less CPU per {unit} than {to} (×{ratio:.3}, {low:.3}–{high:.3}).")
+/// What a ratio says, in plain words: `of` against `to`, in `what` ("CPU per message").
+pub(crate) fn sentence(ratio: &Ratio, of: &str, to: &str, what: &str) -> String {
+    let median = ratio.spread.median;
+    match Verdict::of(ratio.interval) {
+        Verdict::Less { low, high } => {
+            let gain = (1.0 - median) * 100.0;
+            format!("{of} needs {gain:.0} % less {what} than {to} (×{median:.3}, {low:.3}–{high:.3}).")
         }
-        Verdict::Dearer { low, high } => {
-            let loss = (ratio - 1.0) * 100.0;
-            format!("{of} needs {loss:.0} % more CPU per {unit} than {to} (×{ratio:.3}, {low:.3}–{high:.3}).")
+        Verdict::More { low, high } if median < 2.0 => {
+            let loss = (median - 1.0) * 100.0;
+            format!("{of} needs {loss:.0} % more {what} than {to} (×{median:.3}, {low:.3}–{high:.3}).")
+        }
+        Verdict::More { low, high } => {
+            format!("{of} needs {median:.1} times the {what} of {to} ({low:.3}–{high:.3}).")
         }
         Verdict::Alike { low, high } => {
-            format!("{of} and {to} cannot be told apart (×{ratio:.3}, {low:.3}–{high:.3} contains 1).")
+            format!(
+                "{of} and {to} cannot be told apart in {what} (×{median:.3}, {low:.3}–{high:.3} contains 1)."
+            )
         }
         Verdict::TooFewRounds => {
-            format!("{of} and {to} cannot be told apart by so few rounds (×{ratio:.3}).")
+            format!("{of} and {to} cannot be told apart in {what} by so few rounds (×{median:.3}).")
         }
-    })
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::contender::Server;
+    use crate::metric::Metric;
+    use crate::statistics::spread;
+
+    fn verdict(ratios: &[f64]) -> Verdict {
+        Verdict::of(interval(ratios))
+    }
+
+    fn said(ratios: &[f64]) -> String {
+        let ratio = Ratio {
+            part: None,
+            metric: Metric::CpuNsPerMessage,
+            of: Server::Tokio.usual(),
+            to: Server::Mio.usual(),
+            spread: spread(ratios).unwrap(),
+            interval: interval(ratios),
+        };
+        sentence(&ratio, "a", "b", "CPU per message")
+    }
 
     #[test]
     fn ratios_on_one_side_of_one_tell_apart() {
-        assert_eq!(Verdict::of(&[0.9; 6]), Verdict::Cheaper { low: 0.9, high: 0.9 });
-        assert_eq!(Verdict::of(&[1.2; 6]), Verdict::Dearer { low: 1.2, high: 1.2 });
+        assert_eq!(verdict(&[0.9; 6]), Verdict::Less { low: 0.9, high: 0.9 });
+        assert_eq!(verdict(&[1.2; 6]), Verdict::More { low: 1.2, high: 1.2 });
+        assert!(said(&[3.0; 6]).contains("3.0 times the CPU per message"));
     }
 
     #[test]
     fn ratios_that_straddle_one_do_not() {
         let ratios = [0.95, 0.97, 0.99, 1.0, 1.01, 1.02];
-        assert_eq!(Verdict::of(&ratios), Verdict::Alike { low: 0.95, high: 1.02 });
-        let said = sentence("a", "b", "message", &ratios).unwrap();
-        assert!(said.contains("cannot be told apart"), "{said}");
+        assert_eq!(verdict(&ratios), Verdict::Alike { low: 0.95, high: 1.02 });
+        assert!(said(&ratios).contains("cannot be told apart"));
     }
 
     #[test]
     fn one_outlier_of_ten_does_not_hide_a_difference() {
         let mut ratios = [0.9; 10];
         ratios[3] = 1.4;
-        assert_eq!(Verdict::of(&ratios), Verdict::Cheaper { low: 0.9, high: 0.9 });
+        assert_eq!(verdict(&ratios), Verdict::Less { low: 0.9, high: 0.9 });
     }
 
     #[test]
     fn few_rounds_prove_nothing() {
-        assert_eq!(Verdict::of(&[0.5; 5]), Verdict::TooFewRounds);
-        assert_eq!(sentence("a", "b", "beat", &[]), None);
+        assert_eq!(verdict(&[0.5; 5]), Verdict::TooFewRounds);
+        assert!(said(&[0.5; 5]).contains("so few rounds"));
     }
 }

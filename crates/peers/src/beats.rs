@@ -2,6 +2,9 @@
 
 use std::io;
 
+/// Bytes of a beat, all of them zero.
+pub const BEAT_BYTES: usize = 4;
+
 /// One connection's stream. A beat may come in pieces.
 #[derive(Debug, Default)]
 pub struct Beats {
@@ -30,8 +33,8 @@ impl Beats {
             return Err(NotABeat);
         }
         let arrived = usize::from(self.arrived) + bytes.len();
-        self.arrived = (arrived % 4) as u8;
-        Ok(arrived / 4)
+        self.arrived = (arrived % BEAT_BYTES) as u8;
+        Ok(arrived / BEAT_BYTES)
     }
 }
 

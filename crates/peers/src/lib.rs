@@ -18,7 +18,7 @@ mod beats;
 #[allow(unsafe_code)] // a descriptor changes its owner
 mod listener_unsafe;
 
-pub use beats::{Beats, NotABeat};
+pub use beats::{BEAT_BYTES, Beats, NotABeat};
 pub use listener_unsafe::hand_over;
 
 /// Submissions that a ring takes without a system call, and half of what it completes: enough for a burst of a thousand
@@ -30,6 +30,8 @@ pub const RING_ENTRIES: u32 = 4096;
 pub struct Terms {
     /// What is done.
     pub work: Work,
+    /// Whether each heartbeat is answered with another.
+    pub answers_beats: bool,
     /// The length of its buffer: two messages, so that a reader sees when it has taken all, and a handful of beats even
     /// where messages are short. A longer one would only cost memory.
     pub buffer_bytes: usize,
@@ -41,7 +43,8 @@ impl Terms {
     /// The terms of a plan.
     pub fn of(plan: &ServePlan) -> Terms {
         let buffer_bytes = (plan.message_bytes() * 2).max(64);
-        Terms { work: plan.work(), buffer_bytes, dead_within: plan.dead_within() }
+        let (work, answers_beats) = (plan.work(), plan.answers_beats());
+        Terms { work, answers_beats, buffer_bytes, dead_within: plan.dead_within() }
     }
 }
 

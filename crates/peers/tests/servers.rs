@@ -111,6 +111,10 @@ fn beats() -> Value {
     json!({ "beats": { "connections": 20, "rate": 1000 } })
 }
 
+fn answered_beats() -> Value {
+    json!({ "beats": { "connections": 20, "rate": 1000, "answered": true } })
+}
+
 fn storm() -> Value {
     json!({ "storm": { "identities": 50, "at_once": 20, "shards": 1 } })
 }
@@ -157,6 +161,22 @@ fn beats_are_taken() {
         let units = try_out(&server.plan, server.addr).unwrap();
         // Most of 300: a loaded machine may begin or end the window late.
         assert!((200..=400).contains(&units), "{}: {units}", peer.contender);
+        server.stop();
+    });
+}
+
+#[test]
+fn beats_are_answered_each_with_one() {
+    with_each(|peer| {
+        let server = Server::start(peer, &answered_beats(), LONG);
+        let mut device = server.connect();
+        let mut answer = [0; 12];
+        for (beats, answered) in [(&[0; 4][..], 4), (&[0; 7], 4), (&[0; 5], 8)] {
+            device.write_all(beats).unwrap();
+            device.read_exact(&mut answer[..answered]).unwrap();
+        }
+        device.set_nonblocking(true).unwrap();
+        assert_eq!(device.read(&mut [0]).unwrap_err().kind(), ErrorKind::WouldBlock, "{}", peer.contender);
         server.stop();
     });
 }

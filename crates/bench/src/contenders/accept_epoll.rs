@@ -22,7 +22,7 @@ impl Service for AcceptEpoll {
     fn open(listener: Socket, plan: &ServePlan) -> io::Result<Self> {
         // Inherited by what is accepted: to drop it is to reset it.
         listener.set_linger(Some(Duration::ZERO))?;
-        Ok(AcceptEpoll { listener, batch_within: plan.batch_within })
+        Ok(AcceptEpoll { listener, batch_within: plan.batch_within() })
     }
 
     fn run(self) -> io::Result<Infallible> {

@@ -27,7 +27,7 @@ impl Service for AcceptUring {
         listener.set_linger(Some(Duration::ZERO))?;
         let mut ring = Ring::open(plan.workload.connections() + SLOTS_CLOSING, plan.workload.bytes())?;
         ring.accept(&listener)?;
-        Ok(AcceptUring { ring, listener, batch_within: plan.batch_within })
+        Ok(AcceptUring { ring, listener, batch_within: plan.batch_within() })
     }
 
     fn run(mut self) -> io::Result<Infallible> {
@@ -45,7 +45,7 @@ impl AcceptUring {
     fn handle(&mut self, completion: &Completion) -> io::Result<()> {
         match completion.kind {
             Kind::Accept => {}
-            Kind::Receive | Kind::Send | Kind::Close => return Ok(()),
+            Kind::Receive | Kind::Send | Kind::Close | Kind::Deadline | Kind::Cancel => return Ok(()),
         }
         match completion.result {
             Ok(slot) => self.ring.close(slot)?,

@@ -42,7 +42,7 @@ impl Service for BareEpoll {
         let buffer = vec![0; plan.workload.bytes() as usize + 1];
         let conns = Vec::with_capacity(plan.workload.connections() as usize + 64);
         let answered = plan.workload.answered();
-        Ok(BareEpoll { epoll, listener, conns, buffer, answered, batch_within: plan.batch_within })
+        Ok(BareEpoll { epoll, listener, conns, buffer, answered, batch_within: plan.batch_within() })
     }
 
     fn run(mut self) -> io::Result<Infallible> {

@@ -41,7 +41,7 @@ impl Service for ClaimEpoll {
         let epoll = epoll::create(CreateFlags::CLOEXEC)?;
         epoll::add(&epoll, &listener, EventData::new_u64(LISTENER), EventFlags::IN | EventFlags::ET)?;
         let unknown = Vec::with_capacity(plan.workload.connections() as usize + 64);
-        let batch_within = plan.batch_within;
+        let batch_within = plan.batch_within();
         Ok(ClaimEpoll { epoll, listener, unknown, holders: Vec::new(), batch_within })
     }
 

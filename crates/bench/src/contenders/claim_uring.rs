@@ -36,7 +36,7 @@ impl Service for ClaimUring {
         let mut ring = Ring::open(plan.workload.connections() + SLOTS_CLOSING, plan.workload.bytes())?;
         ring.accept(&listener)?;
         let (holders, starved) = (Vec::new(), Vec::new());
-        Ok(ClaimUring { ring, listener, holders, batch_within: plan.batch_within, starved })
+        Ok(ClaimUring { ring, listener, holders, batch_within: plan.batch_within(), starved })
     }
 
     fn run(mut self) -> io::Result<Infallible> {
@@ -60,7 +60,7 @@ impl ClaimUring {
             Kind::Accept => self.accepted(completion),
             Kind::Receive => self.received(completion),
             // A device that has left already is evicted when it comes again.
-            Kind::Send | Kind::Close => Ok(()),
+            Kind::Send | Kind::Close | Kind::Deadline | Kind::Cancel => Ok(()),
         }
     }
 

@@ -1,9 +1,10 @@
-//! Mostly idle devices: one-way heartbeats, evenly spread over time and over the connections. An open loop:
-//! a beat is due when it is due, whatever the server does.
+//! Mostly idle devices: heartbeats, evenly spread over time and over the connections. An open loop: a beat is due when it is
+//! due, whatever the server does. Answers are read when the next beat of their connection is due.
 
 use std::num::NonZeroU64;
 
-use rustix::net::{SendFlags, send};
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendFlags, recv, send};
 use rustix::thread::{clock_nanosleep_absolute, set_current_timer_slack};
 use rustix::time::ClockId;
 
@@ -15,7 +16,19 @@ use crate::clock;
 /// How long the generator sleeps at most, so that it hears the suite.
 const SLEEP_NS_MAX: u64 = 50_000_000;
 
-pub(super) fn drive(plan: &LoadPlan, fleet: &Fleet, rate: u32, link: &mut Link<'_>) -> Result<(), String> {
+/// How many beats a second there are in all, and whether each has an answer.
+#[derive(Clone, Copy)]
+pub(super) struct Pace {
+    pub(super) rate: u32,
+    pub(super) answered: bool,
+}
+
+pub(super) fn drive(
+    plan: &LoadPlan,
+    fleet: &Fleet,
+    Pace { rate, answered }: Pace,
+    link: &mut Link<'_>,
+) -> Result<(), String> {
     // A beat every 200 µs with the default slack of 50 µs would make pairs of some.
     set_current_timer_slack(NonZeroU64::new(1)).map_err(|e| format!("timer slack: {e}"))?;
     let message = plan.workload.message();
@@ -29,6 +42,9 @@ pub(super) fn drive(plan: &LoadPlan, fleet: &Fleet, rate: u32, link: &mut Link<'
             return Ok(());
         }
         while due(start, sent, rate) <= now {
+            if answered {
+                hear_answer(fleet, index)?;
+            }
             beat(fleet, index, &message)?;
             window.sent();
             sent += 1;
@@ -47,8 +63,21 @@ fn beat(fleet: &Fleet, index: usize, message: &[u8]) -> Result<(), String> {
     }
 }
 
-/// When beat number `number` is to be sent.
+/// Takes the answers to earlier beats.
+fn hear_answer(fleet: &Fleet, index: usize) -> Result<(), String> {
+    let mut answer = [0; 64];
+    match recv(fleet.conn(index), &mut answer[..], RecvFlags::empty()) {
+        Ok((0, _)) => Err(format!("the server closed connection {index}")),
+        Ok(_) | Err(Errno::AGAIN | Errno::INTR) => Ok(()),
+        Err(error) => Err(format!("connection {index}: recv: {error}")),
+    }
+}
+
+/// When beat number `number` is to be sent; never, where nobody beats.
 fn due(start: u64, number: u64, rate: u32) -> u64 {
+    if rate == 0 {
+        return u64::MAX;
+    }
     start + (u128::from(number) * 1_000_000_000 / u128::from(rate)) as u64
 }
 
@@ -81,5 +110,6 @@ mod tests {
     fn beats_are_evenly_spread_and_do_not_drift() {
         assert_eq!(due(7, 3, 3), 7 + 1_000_000_000);
         assert_eq!(due(0, 5000 * 3600, 5000), 3600 * 1_000_000_000);
+        assert_eq!(due(7, 0, 0), u64::MAX);
     }
 }

@@ -58,7 +58,9 @@ impl Devices {
                 Ok(_) => Ok(()),
                 Err(error) => Err(format!("connection {}: send: {error}", completion.slot)),
             },
-            Kind::Accept | Kind::Close => Err("a completion of nothing that was asked".into()),
+            Kind::Accept | Kind::Close | Kind::Deadline | Kind::Cancel => {
+                Err("a completion of nothing that was asked".into())
+            }
         }
     }
 

@@ -114,8 +114,16 @@ impl Window {
             generator_cpu_ns: clock::process_cpu_ns() - cpu_ns_before,
             latency: (!self.latency_ns.is_empty()).then_some(latency),
             wave_ns: self.waves_ns.checked_div(self.waves),
+            histogram: counts(&self.latency_ns),
+            ..LoadResult::default()
         }
     }
+}
+
+/// Values and how often each was found.
+pub(super) fn counts(histogram: &Histogram<u64>) -> Vec<(u64, u64)> {
+    let recorded = histogram.iter_recorded();
+    recorded.map(|value| (value.value_iterated_to(), value.count_at_value())).collect()
 }
 
 #[cfg(test)]
@@ -136,6 +144,8 @@ mod tests {
             congestion: None,
             warmup: Duration::from_secs(1),
             window: Duration::from_secs(2),
+            dead_within: Duration::from_secs(30),
+            devices: None,
         };
         let (begin, begun) = mpsc::channel();
         let mut reports = Vec::new();

@@ -18,7 +18,7 @@ use compio::runtime::{CancelToken, Runtime, RuntimeBuilder};
 use compio::time::timeout;
 use futures_lite::future::or;
 use heartring_bench::server::{self, CLAIM_BYTES, GRANTED, ServePlan, Service, Work, number_in};
-use heartring_peers::{Beats, RING_ENTRIES, Terms, is_passing, prepare};
+use heartring_peers::{BEAT_BYTES, Beats, RING_ENTRIES, Terms, is_passing, prepare};
 use socket2::Socket;
 
 struct Compio {
@@ -89,8 +89,14 @@ async fn hear(conn: &mut TcpStream, terms: Terms) -> io::Result<()> {
         if count? == 0 {
             return Ok(());
         }
-        beats.hear(&message)?;
+        let heard = beats.hear(&message)?;
         buffer = message;
+        if terms.answers_beats && heard > 0 {
+            buffer.resize(heard * BEAT_BYTES, 0); // an answer is a beat
+            let (sent, message) = conn.write_all(buffer).await.into();
+            sent?;
+            buffer = message;
+        }
     }
 }
 

@@ -16,7 +16,7 @@ use glommio::channels::local_channel::{self, LocalSender};
 use glommio::net::{TcpListener, TcpStream};
 use glommio::{LocalExecutor, LocalExecutorBuilder, Placement};
 use heartring_bench::server::{self, CLAIM_BYTES, GRANTED, ServePlan, Service, Work, number_in};
-use heartring_peers::{Beats, RING_ENTRIES, Terms, hand_over, is_passing, prepare};
+use heartring_peers::{BEAT_BYTES, Beats, RING_ENTRIES, Terms, hand_over, is_passing, prepare};
 use socket2::Socket;
 
 struct Glommio {
@@ -88,7 +88,11 @@ async fn hear(conn: &mut TcpStream, terms: Terms) -> io::Result<()> {
         if count == 0 {
             return Ok(());
         }
-        beats.hear(&buffer[..count])?;
+        let heard = beats.hear(&buffer[..count])?;
+        if terms.answers_beats && heard > 0 {
+            // Nothing but zeros was ever in it, and an answer is a beat.
+            conn.write_all(&buffer[..heard * BEAT_BYTES]).await?;
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use heartring_bench::server::{self, CLAIM_BYTES, GRANTED, ServePlan, Service, Work, number_in};
-use heartring_peers::{Beats, Terms, is_passing, prepare};
+use heartring_peers::{BEAT_BYTES, Beats, Terms, is_passing, prepare};
 use mio::event::Event;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
@@ -156,10 +156,13 @@ impl Mio {
                 conn.send(bytes)
             }
             (Work::Beats, _) | (Work::Claims, Some(_)) => {
-                if conn.beats.hear(bytes)? > 0 {
-                    conn.heard_at = self.now;
+                let heard = conn.beats.hear(bytes)?;
+                if heard == 0 {
+                    return Ok(());
                 }
-                Ok(())
+                conn.heard_at = self.now;
+                // Nothing but zeros is in the buffer, and an answer is a beat.
+                if self.terms.answers_beats { conn.send(&self.buffer[..heard * BEAT_BYTES]) } else { Ok(()) }
             }
             (Work::Claims, None) => {
                 conn.claim.extend_from_slice(bytes);

@@ -13,7 +13,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use heartring_bench::server::{self, CLAIM_BYTES, GRANTED, ServePlan, Service, Work, number_in};
-use heartring_peers::{Beats, RING_ENTRIES, Terms, is_passing, prepare};
+use heartring_peers::{BEAT_BYTES, Beats, RING_ENTRIES, Terms, is_passing, prepare};
 use monoio::io::{
     AsyncReadRent, AsyncReadRentExt, AsyncWriteRentExt, CancelHandle, CancelableAsyncReadRent, Canceller,
 };
@@ -97,8 +97,14 @@ async fn hear(conn: &mut TcpStream, terms: Terms, evicted: Option<&CancelHandle>
         if count? == 0 {
             return Ok(());
         }
-        beats.hear(&message)?;
+        let heard = beats.hear(&message)?;
         buffer = message;
+        if terms.answers_beats && heard > 0 {
+            buffer.resize(heard * BEAT_BYTES, 0); // an answer is a beat
+            let (sent, message) = conn.write_all(buffer).await;
+            sent?;
+            buffer = message;
+        }
     }
 }
 

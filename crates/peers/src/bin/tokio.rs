@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use std::rc::Rc;
 
 use heartring_bench::server::{self, CLAIM_BYTES, GRANTED, ServePlan, Service, Work, number_in};
-use heartring_peers::{Beats, Terms, is_passing, prepare};
+use heartring_peers::{BEAT_BYTES, Beats, Terms, is_passing, prepare};
 use socket2::Socket;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -84,7 +84,11 @@ async fn hear(mut conn: TcpStream, terms: Terms) -> io::Result<()> {
         if count == 0 {
             return Ok(());
         }
-        beats.hear(&buffer[..count])?;
+        let heard = beats.hear(&buffer[..count])?;
+        if terms.answers_beats && heard > 0 {
+            // Nothing but zeros was ever in it, and an answer is a beat.
+            conn.write_all(&buffer[..heard * BEAT_BYTES]).await?;
+        }
     }
 }
 

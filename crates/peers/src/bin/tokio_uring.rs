@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use std::rc::Rc;
 
 use heartring_bench::server::{self, CLAIM_BYTES, GRANTED, ServePlan, Service, Work, number_in};
-use heartring_peers::{Beats, RING_ENTRIES, Terms, is_passing, prepare};
+use heartring_peers::{BEAT_BYTES, Beats, RING_ENTRIES, Terms, is_passing, prepare};
 use socket2::Socket;
 use tokio::select;
 use tokio::sync::oneshot;
@@ -86,8 +86,14 @@ async fn hear(conn: &TcpStream, terms: Terms) -> io::Result<()> {
         if count == 0 {
             return Ok(());
         }
-        beats.hear(&filled[..count])?;
+        let heard = beats.hear(&filled[..count])?;
         buffer = filled;
+        if terms.answers_beats && heard > 0 {
+            // Nothing but zeros was ever in it, and an answer is a beat.
+            let (sent, message) = conn.write_all(buffer.slice(..heard * BEAT_BYTES)).await;
+            sent?;
+            buffer = message.into_inner();
+        }
     }
 }
 

@@ -1,0 +1,112 @@
+//! What one more idle connection costs: the slope between two counts of connections, of the server's resident memory and of
+//! what the kernel holds.
+//!
+//! The kernel's share is read system-wide, because that is where it is: it counts both ends of every connection, and what
+//! clients' ends cost is taken off in `tally`.
+
+use std::time::Duration;
+use std::{fs, thread};
+
+use super::{CONNECT, blame, ended, expect_steady, start_server};
+use crate::child::{Child, ChildError, Interrupt};
+use crate::contender::Contender;
+use crate::control::{Command, LoadReport};
+use crate::metric::Metric;
+use crate::sample::Sample;
+use crate::suite::Setup;
+use crate::workload::Workload;
+
+/// What the kernel frees, it frees a little later, and what it takes it first takes in advance. So a value counts when it is
+/// found a second time.
+const SETTLE_EVERY: Duration = Duration::from_millis(100);
+const SETTLE_LOOKS: u32 = 20;
+/// Two looks that differ by less than this are the same: four pages per thousand connections.
+const SETTLED_BYTES: u64 = 64 * 1024;
+
+/// Fields of `/proc/meminfo` that are the kernel's own: `Slab` for sockets, files and requests, `VmallocUsed` and
+/// `PageTables` for tables, `KernelStack` for threads.
+const KERNEL_FIELDS: [&str; 4] = ["Slab", "VmallocUsed", "PageTables", "KernelStack"];
+
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Footprint {
+    pub(super) user: u64,
+    pub(super) kernel: u64,
+}
+
+pub(super) fn measure(
+    setup: &Setup,
+    contender: Contender,
+    interrupt: &Interrupt,
+) -> Result<Sample, ChildError> {
+    let Workload::Memory { few, many } = setup.workload else { unreachable!("memory is measured") };
+    let (mut server, plan) = start_server(setup, contender, interrupt)?;
+    let mut load = Child::start("load", &plan, interrupt)?;
+    expect_steady(&mut server, &mut load, &plan)?;
+    let before = Footprint::settled(server.id())?;
+    load.command(Command::Begin)?;
+    let report = load.report(CONNECT)?;
+    let LoadReport::Begun = report else { return Err(blame(&mut server, &report)) };
+    ended(&mut server, &mut load, CONNECT)?;
+    let after = Footprint::settled(server.id())?;
+    let per_connection = |before: u64, after: u64| (after as f64 - before as f64) / f64::from(many - few);
+    let mut sample = Sample::default();
+    sample.extend([
+        (Metric::UserBytes, per_connection(before.user, after.user)),
+        (Metric::KernelBytesBothEnds, per_connection(before.kernel, after.kernel)),
+    ]);
+    Ok(sample)
+}
+
+impl Footprint {
+    /// When it has stopped to change, or after two seconds.
+    pub(super) fn settled(server: u32) -> Result<Footprint, ChildError> {
+        let mut last = Footprint::now(server)?;
+        for _ in 0..SETTLE_LOOKS {
+            thread::sleep(SETTLE_EVERY);
+            let next = Footprint::now(server)?;
+            let moved = next.kernel.abs_diff(last.kernel).max(next.user.abs_diff(last.user));
+            last = next;
+            if moved < SETTLED_BYTES {
+                break;
+            }
+        }
+        Ok(last)
+    }
+
+    fn now(server: u32) -> Result<Footprint, ChildError> {
+        let path = format!("/proc/{server}/smaps_rollup");
+        let failed = |path: &str| ChildError::Failed(format!("{path} says nothing about memory"));
+        let user = fs::read_to_string(&path).ok().and_then(|text| bytes_in(&text, "Rss"));
+        let meminfo = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+        let kernel: Option<u64> = KERNEL_FIELDS.iter().map(|name| bytes_in(&meminfo, name)).sum();
+        Ok(Footprint {
+            user: user.ok_or_else(|| failed(&path))?,
+            kernel: kernel.ok_or_else(|| failed("/proc/meminfo"))?,
+        })
+    }
+}
+
+/// The field `name` of a text with lines of `name: N kB`.
+fn bytes_in(text: &str, name: &str) -> Option<u64> {
+    let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+    Some(value.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_are_found_by_their_whole_name() {
+        let text = "SReclaimable:  7 kB\nSlab:     123 kB\nRss: 4 kB\n";
+        assert_eq!(bytes_in(text, "Slab"), Some(123 * 1024));
+        assert_eq!(bytes_in(text, "Rss"), Some(4096));
+        assert_eq!(bytes_in(text, "Sla"), None);
+    }
+
+    #[test]
+    fn this_machine_has_every_field() {
+        let footprint = Footprint::now(std::process::id()).unwrap();
+        assert!(footprint.user > 0 && footprint.kernel > 0, "{footprint:?}");
+    }
+}
