@@ -25,7 +25,7 @@ pub(crate) struct Asked {
 
 /// Reads a command that measures.
 pub(crate) fn read(command: &Command, machine: &Machine) -> Result<Asked, Error> {
-    let (name, setups) = match command {
+    let (name, mut setups) = match command {
         Command::Echo(args) => ("echo", echo(args, machine)?),
         Command::Beats(args) => ("beats", beats(args, machine)?),
         Command::Deadlines(args) => ("deadlines", panels::deadlines(args.rounds, machine)),
@@ -42,8 +42,9 @@ pub(crate) fn read(command: &Command, machine: &Machine) -> Result<Asked, Error>
             unreachable!("these measure nothing")
         }
     };
-    for setup in &setups {
+    for setup in &mut setups {
         limits::check(setup)?;
+        setup.rps = machine.rps && command.output().rps.wants(setup.workload);
     }
     say_who_is_not_built(&setups);
     Ok(Asked { name, setups })
@@ -68,6 +69,7 @@ pub(crate) fn base(workload: Workload, machine: &Machine) -> Setup {
         window: Duration::from_secs_f64(seconds),
         batch_within: Duration::from_millis(5),
         dead_within: DEAD_WITHIN,
+        rps: false,
         machine: machine.clone(),
     }
 }

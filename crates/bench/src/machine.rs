@@ -30,19 +30,18 @@ pub(crate) struct Machine {
     pub(crate) congestion_control: String,
     pub(crate) congestion_control_default: String,
     pub(crate) descriptors_max: u64,
-    /// How bytes get from one end to the other, and who pays for it.
-    pub(crate) transport: String,
+    /// Whether TCP input can be steered to the generator's core; where it was, the params say.
+    pub(crate) rps: bool,
     /// The version of heartring that made the report.
     pub(crate) version: String,
 }
 
 impl Machine {
-    /// Looks at it. `rps` arranges who pays for what loopback carries, in a network of this process' own; before any thread is
-    /// started.
+    /// Looks at it. For `rps` this process gets a network of its own, so no thread may have been started.
     pub(crate) fn examine(rps: Rps) -> Result<Machine, Error> {
         let cores = process::allowed_cores().map_err(Error::system("which cores there are"))?;
         let generator_core = cores.first().copied().unwrap_or(0);
-        let transport = transport::arrange(rps, generator_core, cores.len())?;
+        let rps = transport::arrange(rps, cores.len())?;
         let default = read("/proc/sys/net/ipv4/tcp_congestion_control");
         let chosen = CONGESTION.into_iter().find(|name| permitted(name));
         Ok(Machine {
@@ -57,7 +56,7 @@ impl Machine {
             congestion_control: chosen.map_or_else(|| default.clone(), String::from),
             congestion_control_default: default,
             descriptors_max: process::descriptors_max(),
-            transport: transport.into(),
+            rps,
             version: env!("CARGO_PKG_VERSION").into(),
         })
     }
@@ -74,7 +73,7 @@ impl Machine {
 
     /// What a reader of the figures should know first.
     pub(crate) fn cautions(&self) -> Vec<String> {
-        let mut cautions = vec![self.transport.clone()];
+        let mut cautions = Vec::new();
         if self.is_shared() {
             cautions.push("one core only: server and generator take turns on it".into());
         }

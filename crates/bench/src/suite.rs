@@ -11,6 +11,7 @@ use crate::measurement;
 use crate::metric::Metric;
 use crate::progress::Progress;
 use crate::sample::Sample;
+use crate::transport;
 use crate::workload::Workload;
 
 /// What is to be measured.
@@ -25,6 +26,8 @@ pub(crate) struct Setup {
     /// How long those that batch wait for company.
     pub(crate) batch_within: Duration,
     pub(crate) dead_within: Duration,
+    /// TCP input is steered to the generator's core.
+    pub(crate) rps: bool,
     pub(crate) machine: Machine,
 }
 
@@ -68,6 +71,9 @@ impl Results {
 
 /// Runs all rounds. Those who fail are in the results.
 pub(crate) fn run(setup: &Setup, progress: &Progress, interrupt: &Interrupt) -> Result<Results, Error> {
+    if setup.machine.rps {
+        transport::steer(setup.rps.then_some(setup.machine.generator_core))?;
+    }
     let mut results = Results::default();
     for round in 0..setup.rounds {
         for contender in order(&setup.contenders, round as usize) {

@@ -87,6 +87,7 @@ fn params(setup: &Setup) -> Map<String, Value> {
         "warmup_seconds": setup.warmup().as_secs_f64(),
         "batch_within_us": setup.batch_within.as_micros() as u64,
         "dead_within_s": setup.dead_within.as_secs_f64(),
+        "rps": setup.rps,
     });
     let Value::Object(mut params) = params else { unreachable!("made as an object") };
     let workload = serde_json::to_value(setup.workload).expect("a workload is plain data");

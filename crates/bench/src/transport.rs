@@ -4,6 +4,10 @@
 //! Receive packet steering (RPS) on the device hands what is sent to another core instead. It needs a network namespace of
 //! the suite's own (so that nobody else's loopback changes, and nothing is left behind, however the suite ends) and
 //! CAP_NET_ADMIN of the machine.
+//!
+//! It is not for every workload. The other core takes a thousand packets at a time (`net.core.netdev_max_backlog`, one for the
+//! whole machine) and drops what is more, and a generator that pays for all TCP input is slower, so that a server which could
+//! work in batches is woken for each client instead. `auto` steers `echo` only, where neither happens.
 
 use std::{fs, io};
 
@@ -11,32 +15,48 @@ use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
 
 use crate::error::Error;
 use crate::namespace_unsafe::{loopback_up, unshare_network_and_mounts};
+use crate::workload::Workload;
 
 /// Whether TCP input is steered to the generator's core.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Rps {
-    /// Where privileges allow, and with more than one core.
+    /// In `echo`, where privileges allow, and with more than one core.
     Auto,
-    /// Or not at all.
+    /// In every workload, or not at all.
     On,
     /// As loopback does it.
     Off,
 }
 
-const PLAIN: &str = "loopback: the receiver's TCP input runs inside the sender's send, so each side pays for part of what \
-                     the other causes";
-const STEERED: &str = "loopback in a network namespace of its own, with RPS to the generator's core: TCP input is not billed \
-                       to the server, neither the clients' nor its own";
+impl Rps {
+    /// Whether a workload is to be steered, where that can be.
+    pub(crate) fn wants(self, workload: Workload) -> bool {
+        match self {
+            Rps::Auto => matches!(workload, Workload::Echo { .. }),
+            Rps::On => true,
+            Rps::Off => false,
+        }
+    }
+}
 
-/// Makes the network of this process, and says what it is. Only for a process with one thread.
-pub(crate) fn arrange(rps: Rps, generator_core: usize, cores: usize) -> Result<&'static str, Error> {
+const RPS_CPUS: &str = "/sys/class/net/lo/queues/rx-0/rps_cpus";
+
+/// What parts without RPS go over.
+pub(crate) const PLAIN: &str = "loopback: the receiver's TCP input runs inside the sender's send, so each side pays for part \
+                                of what the other causes";
+/// What parts with it go over.
+pub(crate) const STEERED: &str = "loopback in a network namespace of its own, with RPS to the generator's core: no TCP input \
+                                  is billed to the server, neither the clients' nor its own";
+
+/// Makes the network of this process if steering is wanted; whether there is any. Only for a process with one thread.
+pub(crate) fn arrange(rps: Rps, cores: usize) -> Result<bool, Error> {
     match rps {
-        Rps::Off => Ok(PLAIN),
-        Rps::Auto if cores < 2 => Ok(PLAIN),
+        Rps::Off => Ok(false),
+        Rps::Auto if cores < 2 => Ok(false),
         Rps::On if cores < 2 => Err(Error::Usage("--rps on needs two cores, and here is one".into())),
-        Rps::Auto | Rps::On => match steer(generator_core) {
-            Ok(()) => Ok(STEERED),
-            Err(Refused::Altogether(_) | Refused::Steering(_)) if rps == Rps::Auto => Ok(PLAIN),
+        Rps::Auto | Rps::On => match own_network() {
+            Ok(()) => Ok(true),
+            Err(Refused::Altogether(_) | Refused::Steering(_)) if rps == Rps::Auto => Ok(false),
             Err(Refused::Altogether(error) | Refused::Steering(error)) => {
                 Err(Error::Usage(format!("--rps on: {error}; it takes root (CAP_SYS_ADMIN, CAP_NET_ADMIN)")))
             }
@@ -45,6 +65,11 @@ pub(crate) fn arrange(rps: Rps, generator_core: usize, cores: usize) -> Result<&
             }
         },
     }
+}
+
+/// Steers what loopback receives to `core`, or lets it be. Only where [`arrange`] said that it can be.
+pub(crate) fn steer(core: Option<usize>) -> Result<(), Error> {
+    fs::write(RPS_CPUS, core.map_or("0".into(), mask)).map_err(Error::system("setting rps_cpus of loopback"))
 }
 
 /// Why there is no steering.
@@ -57,18 +82,18 @@ enum Refused {
     Steering(io::Error),
 }
 
-fn steer(core: usize) -> Result<(), Refused> {
+fn own_network() -> Result<(), Refused> {
     unshare_network_and_mounts().map_err(Refused::Altogether)?;
     loopback_up().map_err(Refused::Halfway)?;
-    steer_to(core).map_err(Refused::Steering)
+    prepare_steering().map_err(Refused::Steering)
 }
 
-fn steer_to(core: usize) -> io::Result<()> {
+fn prepare_steering() -> io::Result<()> {
     // What is mounted from here on is not to be seen outside.
     mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?;
     // sysfs shows the devices of the namespace in which it was mounted.
     mount("heartring-bench", "/sys", "sysfs", MountFlags::empty(), None)?;
-    fs::write("/sys/class/net/lo/queues/rx-0/rps_cpus", mask(core))
+    fs::write(RPS_CPUS, "0")
 }
 
 /// A mask of cores as the kernel reads it: hexadecimal words of 32 bits, the highest first.

@@ -1,7 +1,8 @@
-//! Where a measurement was not what it should have been.
+//! Over what a measurement went, and where it was not what it should have been.
 
 use crate::metric::Metric;
 use crate::report::{Row, Section};
+use crate::transport;
 
 /// A server in a closed loop that uses less of its core than this is waiting for the generator.
 const BUSY_MIN: f64 = 0.95;
@@ -14,7 +15,13 @@ const RATE_MIN: f64 = 0.98;
 pub(crate) fn cautions(section: &Section<'_>) -> Vec<String> {
     let of_row =
         |row: &&Row| [disturbance(row), idleness(section, row), shortfall(section, row), broken_promise(row)];
-    section.rows.iter().flat_map(of_row).flatten().collect()
+    let transport = if steered(section) { transport::STEERED } else { transport::PLAIN };
+    let rows = section.rows.iter().flat_map(of_row).flatten();
+    std::iter::once(transport.into()).chain(rows).collect()
+}
+
+fn steered(section: &Section<'_>) -> bool {
+    section.params.get("rps").and_then(serde_json::Value::as_bool).unwrap_or_default()
 }
 
 fn disturbance(row: &Row) -> Option<String> {

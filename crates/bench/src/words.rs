@@ -12,8 +12,8 @@ pub(crate) fn heading(section: &Section<'_>) -> String {
     format!("{}: {}", section.title.unwrap_or(section.workload), sizes.join(", "))
 }
 
-/// What follows from the others, or from the machine.
-const UNTOLD: [&str; 2] = ["warmup_seconds", "batch_within_us"];
+/// What follows from the others, or is told elsewhere.
+const UNTOLD: [&str; 3] = ["warmup_seconds", "batch_within_us", "rps"];
 
 fn plain(value: &serde_json::Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), String::from)

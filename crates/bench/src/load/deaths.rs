@@ -100,6 +100,7 @@ impl Scenery<'_> {
             }
         }
         let loading = connect_loading(plan, &epoll)?;
+        herd.spread(clock::now_ns());
         // For the last one to have been heard more than once.
         let settling = (plan.dead_within / 2).min(Duration::from_secs(1)).max(plan.warmup);
         let until = clock::now_ns() + settling.as_nanos() as u64;

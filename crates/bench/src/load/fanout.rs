@@ -23,8 +23,8 @@ const TURN_NS_MAX: u64 = 50_000_000;
 /// Ticks that are still on their way to somebody. Older ones went out before all were connected.
 const TICKS_MAX: usize = 64;
 
-/// Room for a few pictures, should the generator be late.
-const BUFFER_BYTES: usize = 16 * 1024;
+/// Room for all that a socket can hold of pictures that the generator is late for.
+const BUFFER_BYTES: usize = 256 * 1024;
 
 /// What a device has of the picture that is arriving.
 #[derive(Clone, Copy, Default)]
@@ -65,8 +65,8 @@ impl Audience<'_> {
     fn new(fleet: &Fleet, picture_bytes: u32) -> Result<Audience<'_>, Errno> {
         let epoll = epoll::create(CreateFlags::CLOEXEC)?;
         for index in 0..fleet.len() {
-            // Level-triggered: what a read leaves behind is told again.
-            let interest = EventFlags::IN | EventFlags::RDHUP;
+            // One edge per arrival at least, and a read that takes all there is.
+            let interest = EventFlags::IN | EventFlags::RDHUP | EventFlags::ET;
             epoll::add(&epoll, fleet.conn(index), EventData::new_u64(index as u64), interest)?;
         }
         let (arriving, ticks) = (vec![Arriving::default(); fleet.len()], VecDeque::new());

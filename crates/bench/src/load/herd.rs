@@ -68,6 +68,14 @@ impl Herd {
         Ok(device)
     }
 
+    /// Spreads the next beats evenly over one period: devices that connected together would beat, and die, together.
+    pub(super) fn spread(&mut self, now: u64) {
+        let total = self.due.len() as u64;
+        for ((due, _), place) in self.due.iter_mut().zip(0..) {
+            *due = now + self.period_ns * place / total;
+        }
+    }
+
     pub(super) fn conn(&self, device: u32) -> BorrowedFd<'_> {
         self.devices[device as usize].conn.as_fd()
     }
