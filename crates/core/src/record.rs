@@ -12,7 +12,7 @@ use crate::send_queue::SendQueueId;
 use crate::state::State;
 use crate::time::Instant;
 
-/// One connection. Its deadlines are in the arrays beside it.
+/// One connection. Its deadlines, and after how long it is overdue, are in the head of its slot.
 pub(crate) struct Record {
     pub(crate) state: State,
     pub(crate) ops: OpSet,
@@ -30,11 +30,9 @@ pub(crate) struct Record {
     pub(crate) unsent: u32,
     /// When the send in flight counts as stalled.
     pub(crate) send_due: Tick,
-    /// Silence after which a beat is overdue...
-    pub(crate) overdue_after: Ticks,
-    /// ...and after which the connection is dead.
+    /// Silence after which the connection is dead.
     pub(crate) dead_within: Ticks,
-    /// The last proof of life, as known when the beat became overdue or a claim was made. Before, `beats` tells it.
+    /// The last proof of life, as known when the beat became overdue or a claim was made. Before, the beat deadline tells it.
     pub(crate) proved: Tick,
     /// The deadline that an overdue connection is measured by.
     pub(crate) deadline: Tick,

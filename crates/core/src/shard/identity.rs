@@ -118,7 +118,7 @@ impl<H: Handler> Shard<H> {
         if let Some(record) = self.table.conns.get(id)
             && matches!(record.state, State::Live)
         {
-            let due = self.table.now_tick.plus(record.overdue_after);
+            let due = self.table.now_tick.plus(self.table.conns.overdue_after(id.slot()));
             self.expect_by(id, due);
         }
         self.table.reset_stall(id);
