@@ -137,6 +137,13 @@ impl UringBackend {
         }
         let rest = until.map_or(Duration::MAX, |until| until.saturating_since(self.now));
         let gather = if self.busy { Duration::ZERO } else { self.batch_within.min(rest) };
+        if gather.is_zero()
+            && let Some(until) = until
+            && until > self.now
+            && self.ring.has_alarm_by(until)
+        {
+            return Sleep::UntilAlarm;
+        }
         Sleep::Until { until, gather }
     }
 
@@ -169,6 +176,8 @@ impl UringBackend {
             // The target has ended, or has no memory.
             Kind::Message => self.messages.failed(conn.slot()),
             Kind::Rung => sink(self.now, Completion::Woken),
+            // It has said nothing but that it is time to look.
+            Kind::Alarm => {}
         }
     }
 

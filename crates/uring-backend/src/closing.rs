@@ -31,6 +31,7 @@ impl Drop for UringBackend {
         self.waker.retire();
         self.messages.ring_instead();
         self.ring.cancel_now(UserData::wake());
+        self.ring.cancel_now(UserData::alarm());
         for (conn, ops) in self.slots.iter() {
             for (op, request) in CANCELLED.into_iter().chain([(OpKind::Accept, Kind::Accept)]) {
                 if ops.contains(op) {
