@@ -9,6 +9,7 @@ use std::time::Duration;
 use bytes::{Buf, Bytes};
 use thiserror::Error;
 
+use crate::claims::Claims;
 use crate::config::{DeadlineStrategy, Limits};
 use crate::config_error::ConfigError;
 use crate::deadlines::{Tick, Ticks};
@@ -56,6 +57,7 @@ pub(crate) struct Table {
     pub(crate) now_tick: Tick,
     pub(crate) conns: Slots<Record>,
     pub(crate) partials: Partials,
+    pub(crate) claims: Claims,
     queues: SendQueues,
     send_stall_ticks: Ticks,
     /// Ops of this turn, to be submitted at its end.
@@ -88,6 +90,7 @@ impl Table {
             now_tick: Tick::at_or_after(Instant::ZERO),
             conns: Slots::new(slots),
             partials: Partials::new(limits.partial_bytes_max),
+            claims: Claims::default(),
             queues: SendQueues::default(),
             send_stall_ticks: Ticks::of(liveness.send_stall_within),
             ops: Vec::new(),
@@ -128,6 +131,7 @@ impl Table {
         self.drop_partial(id);
         self.drop_queue(id);
         let record = self.conns.remove(id).expect("a connection is freed once");
+        assert!(record.claim.is_none(), "what {id} has claimed was released when it ended");
         assert!(record.ops.is_empty(), "nothing is freed while an op is in flight: {:?}", record.ops);
     }
 
@@ -371,9 +375,10 @@ impl Table {
         Ok(())
     }
 
-    /// Queues, partial frames and slots that are open.
+    /// Queues, partial frames, claims and slots that are open.
     pub(crate) fn open_total(&self) -> u64 {
-        (self.conns.len() + self.partials.open() + self.queues.open() + self.outbox.len()) as u64
+        let pooled = self.partials.open() + self.claims.open() + self.queues.open();
+        (self.conns.len() + pooled + self.outbox.len()) as u64
     }
 
     fn emit_send(&mut self, id: ConnId, payload: Bytes, more: bool) {

@@ -50,7 +50,7 @@ pub(crate) enum Settled {
 
 /// heartring's backend on io_uring: one ring, for one shard, on one thread.
 ///
-/// Memory, per slot in use: 32 bytes here and 8 in the kernel's table of descriptors; what is in flight costs more, in the
+/// Memory, per slot in use: 12 bytes here and 8 in the kernel's table of descriptors; what is in flight costs more, in the
 /// kernel 864 bytes for a parked receive and 352 for a deadline.
 pub struct UringBackend {
     // The ring first: it is dropped first, and with it every request on the descriptors below.

@@ -75,8 +75,7 @@ impl UringBackend {
     }
 
     pub(crate) fn close_plain(&mut self, conn: ConnId, sink: &mut impl FnMut(Instant, Completion<'_>)) {
-        let slot = self.slots.get(conn);
-        let (phase, fd) = (slot.phase, slot.fd.take());
+        let (phase, fd) = (self.slots.get(conn).phase, self.slots.take_fd(conn));
         if let (Some(fd), Phase::Closing(CloseHow::Abortive)) = (&fd, phase)
             && let Err(error) = heartring_socket::set_abortive(fd.as_fd())
         {

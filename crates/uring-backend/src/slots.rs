@@ -1,8 +1,10 @@
-//! What the backend remembers of each connection: 32 bytes.
+//! What the backend remembers of each connection: 12 bytes.
 //!
-//! Owns the records and, on old kernels, the plain descriptors. It does not decide anything. Invariant: a record is found
+//! Owns the records, and beside them what few connections have: deadlines in flight, and, on old kernels, plain descriptors. It
+//! does not decide anything. Invariant: a record is found
 //! only under the id of its present occupant; whoever asks with another has a bug, and panics.
 
+use std::collections::HashMap;
 use std::os::fd::{AsRawFd, OwnedFd};
 
 use heartring_core::{CloseHow, ConnId, Instant, ListenerId, OpSet};
@@ -26,34 +28,16 @@ pub(crate) struct Slot {
     generation: u32,
     /// The number of what is lent to the kernel: an address buffer while accepting, a payload while sending.
     pub(crate) loan: u32,
-    /// The socket, where it is not a direct descriptor.
-    pub(crate) fd: Option<OwnedFd>,
     pub(crate) phase: Phase,
     /// Ops without their terminal completion.
     pub(crate) ops: OpSet,
     /// The `Recv` in flight has no request in the kernel: it waits for a buffer.
     pub(crate) recv_parked: bool,
-    /// The lease of the `Recv` in flight; [`Slot::NEVER`] without one.
-    pub(crate) recv_deadline: Instant,
-    /// The deadline of the `Watch` in flight.
-    pub(crate) watch_deadline: Instant,
 }
 
 impl Slot {
-    /// The end of time.
-    pub(crate) const NEVER: Instant = Instant::from_nanos(u64::MAX);
-
     const fn free() -> Self {
-        Self {
-            generation: 0,
-            loan: 0,
-            fd: None,
-            phase: Phase::Free,
-            ops: OpSet::EMPTY,
-            recv_parked: false,
-            recv_deadline: Self::NEVER,
-            watch_deadline: Self::NEVER,
-        }
+        Self { generation: 0, loan: 0, phase: Phase::Free, ops: OpSet::EMPTY, recv_parked: false }
     }
 
     pub(crate) const fn is_closing(&self) -> bool {
@@ -65,6 +49,32 @@ impl Slot {
 #[derive(Debug, Default)]
 pub(crate) struct Slots {
     records: Vec<Slot>,
+    /// The sockets, by slot, where they are not direct descriptors; else it stays empty.
+    fds: Vec<Option<OwnedFd>>,
+    /// The leases of the `Recv`s in flight that have one.
+    pub(crate) leases: Deadlines,
+    /// The deadlines of the `Watch`es in flight.
+    pub(crate) watches: Deadlines,
+}
+
+/// Deadlines of ops in flight, by slot. Under most strategies only those whose beat is overdue have one.
+#[derive(Debug, Default)]
+pub(crate) struct Deadlines(HashMap<u32, Instant>);
+
+impl Deadlines {
+    pub(crate) fn set(&mut self, conn: ConnId, deadline: Instant) {
+        self.0.insert(conn.slot(), deadline);
+    }
+
+    pub(crate) fn get(&self, conn: ConnId) -> Option<Instant> {
+        self.0.get(&conn.slot()).copied()
+    }
+
+    pub(crate) fn clear(&mut self, conn: ConnId) {
+        if self.0.remove(&conn.slot()).is_some() && self.0.is_empty() {
+            self.0 = HashMap::new(); // What a mass of them needed is not kept for the next.
+        }
+    }
 }
 
 impl Slots {
@@ -99,10 +109,32 @@ impl Slots {
 
     /// Where the socket of `conn` is.
     pub(crate) fn target(&mut self, conn: ConnId) -> Target {
-        match &self.get(conn).fd {
+        match self.fd(conn) {
             Some(fd) => Target::Plain(fd.as_raw_fd()),
             None => Target::Direct(conn.slot()),
         }
+    }
+
+    /// The socket of `conn`, if it is a plain descriptor.
+    pub(crate) fn fd(&mut self, conn: ConnId) -> Option<&OwnedFd> {
+        self.get(conn); // It exists.
+        self.fds.get(conn.slot() as usize)?.as_ref()
+    }
+
+    /// Gives `conn` its socket, a plain descriptor.
+    pub(crate) fn put_fd(&mut self, conn: ConnId, fd: OwnedFd) {
+        let index = conn.slot() as usize;
+        if index >= self.fds.len() {
+            self.fds.resize_with(index + 1, || None);
+        }
+        let before = self.fds[index].replace(fd);
+        assert!(before.is_none(), "{conn} has a socket already");
+    }
+
+    /// Takes it away, to close it.
+    pub(crate) fn take_fd(&mut self, conn: ConnId) -> Option<OwnedFd> {
+        self.get(conn); // It exists.
+        self.fds.get_mut(conn.slot() as usize)?.take()
     }
 }
 
@@ -112,7 +144,7 @@ mod tests {
 
     #[test]
     fn a_slot_is_small() {
-        assert!(size_of::<Slot>() <= 32, "{}", size_of::<Slot>());
+        assert!(size_of::<Slot>() <= 12, "{}", size_of::<Slot>());
     }
 
     #[test]

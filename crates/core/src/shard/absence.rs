@@ -40,7 +40,8 @@ impl<H: Handler> Shard<H> {
         let oldest = self.table.now - DEADLINE_AHEAD_MAX;
         self.table.conns.pull_up(oldest, before);
         let of_records = self.table.conns.values_mut().flat_map(Record::ticks_mut);
-        for tick in of_records.chain(self.table.partials.ticks_mut()) {
+        let of_claims = self.table.claims.ticks_mut();
+        for tick in of_records.chain(of_claims).chain(self.table.partials.ticks_mut()) {
             *tick = tick.not_before(oldest, before);
         }
     }

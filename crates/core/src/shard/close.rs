@@ -12,7 +12,7 @@ use super::Shard;
 use crate::cause::{Cause, Closed};
 use crate::conn::Conns;
 use crate::deadlines::{Tick, Ticks};
-use crate::errno::{Errno, PeerNews};
+use crate::errno::{Errno, PeerNews, SmallErrno};
 use crate::evidence::{Evidence, SocketEvidence};
 use crate::handler::Handler;
 use crate::id::ConnId;
@@ -327,9 +327,9 @@ impl<H: Handler> Shard<H> {
         match &record.state {
             State::Closing(_) => self.release_with(id, CloseHow::Abortive),
             // The verdict is under way. If it is an acquittal, the recv ends without knowing why.
-            State::Suspect(_) => record.send_errno = Some(errno),
+            State::Suspect(_) => record.send_errno = Some(SmallErrno::of(errno)),
             State::Greeting | State::Live | State::Overdue => {
-                record.send_errno = Some(errno);
+                record.send_errno = Some(SmallErrno::of(errno));
                 if errno.peer_news() == PeerNews::None {
                     self.end_with(id, Cause::Os(errno), Some(errno));
                 } else {

@@ -9,7 +9,7 @@ use super::Shard;
 use crate::cause::{Cause, Refusal};
 use crate::config::DeadlineStrategy;
 use crate::deadlines::{Tick, Ticks};
-use crate::errno::{Errno, PeerNews};
+use crate::errno::{Errno, PeerNews, SmallErrno};
 use crate::handler::Handler;
 use crate::id::ConnId;
 use crate::op::{Op, OpKind, RecvEnd, WatchEnd};
@@ -164,7 +164,7 @@ impl<H: Handler> Shard<H> {
     pub(super) fn recv_ended(&mut self, id: ConnId, end: RecvEnd) {
         let Some(end) = self.hold_end(id, end) else { return };
         let Some(record) = self.table.conns.get(id) else { return };
-        let send_errno = record.send_errno;
+        let send_errno = record.send_errno.map(SmallErrno::errno);
         match &record.state {
             State::Greeting | State::Live | State::Overdue | State::Suspect(_) => match end {
                 RecvEnd::Expired => self.lease_expired(id),
@@ -239,7 +239,7 @@ impl<H: Handler> Shard<H> {
             State::Suspect(_) | State::Accepting => return self.table.conns.clear(Stall, id.slot()),
         }
         if let Some(errno) = record.send_errno {
-            return self.path_failed(id, errno);
+            return self.path_failed(id, errno.errno());
         }
         let overdue = |due: Option<Tick>| due.filter(|due| due.is_due(now)).map(|due| due.near(now));
         let claim = overdue(self.table.claim_due(id));
