@@ -66,16 +66,21 @@ impl Head {
 }
 
 impl<T> Slots<T> {
-    /// An empty table for at most `capacity` values. Memory grows with use.
+    /// Slots for which memory is set aside at once: more than a ring serves well, and a few megabytes of addresses.
+    const SET_ASIDE_MAX: u32 = 1 << 15;
+
+    /// An empty table for at most `capacity` values. Memory grows with use: it is set aside for most tables at once, but the kernel
+    /// gives it page by page, where a table that grows by being copied leaves its former places behind.
     ///
     /// # Panics
     ///
     /// If `capacity` exceeds what a [`ConnId`] can name.
     pub fn new(capacity: u32) -> Self {
         assert!(capacity <= ConnId::SLOT_MAX, "a slot number has 24 bits");
+        let aside = capacity.min(Self::SET_ASIDE_MAX) as usize;
         Self {
-            heads: Vec::new(),
-            records: Vec::new(),
+            heads: Vec::with_capacity(aside.next_multiple_of(CHUNK)),
+            records: Vec::with_capacity(aside),
             bounds: [Bound::default(); 2],
             free: Vec::new(),
             capacity,

@@ -112,7 +112,7 @@ impl UringBackend {
         }
         Ok(Self {
             ring,
-            slots: Slots::default(),
+            slots: Slots::new(config.slots),
             listeners: Vec::new(),
             parked: VecDeque::new(),
             examinations: Examinations::default(),

@@ -77,7 +77,16 @@ impl Deadlines {
     }
 }
 
+/// Slots for which memory is set aside at once. The kernel gives it page by page; what grows by being copied leaves its former
+/// places behind.
+const SET_ASIDE_MAX: u32 = 1 << 15;
+
 impl Slots {
+    /// For about so many slots; there may be more.
+    pub(crate) fn new(slots: u32) -> Self {
+        Self { records: Vec::with_capacity(slots.min(SET_ASIDE_MAX) as usize), ..Self::default() }
+    }
+
     /// Gives a free slot to `conn`, which is about to be accepted from `listener`.
     pub(crate) fn occupy(&mut self, conn: ConnId, listener: ListenerId) -> &mut Slot {
         let index = conn.slot() as usize;
