@@ -4,7 +4,7 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use heartring_core::{ConnId, Deadlines, Instant, Op, OpKind, OpSet, Slots, Tick};
+use heartring_core::{ConnId, Deadline, Instant, Op, OpKind, OpSet, Slots, Tick, Ticks};
 
 /// Ops of a busy turn.
 const TURN: u64 = 64;
@@ -35,13 +35,13 @@ fn op_queue(criterion: &mut Criterion) {
 }
 
 /// As large as the record of a connection.
-type Record = [u64; 12];
+type Record = [u64; 11];
 
 fn slots(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("slots");
     group.throughput(Throughput::Elements(1));
     let mut slots = Slots::new(20_000);
-    let ids: Vec<ConnId> = (0..20_000).filter_map(|n| slots.insert([n; 12]).ok()).collect();
+    let ids: Vec<ConnId> = (0..20_000).filter_map(|n| slots.insert([n; 11], Ticks::ZERO).ok()).collect();
     group.bench_function("get_one_of_20k", |bencher| {
         let mut nth = 0;
         bencher.iter(|| {
@@ -52,22 +52,28 @@ fn slots(criterion: &mut Criterion) {
     });
     group.bench_function("remove_and_insert", |bencher| {
         let mut slots = Slots::<Record>::new(64);
-        let mut last = slots.insert([0; 12]).ok();
+        let mut last = slots.insert([0; 11], Ticks::ZERO).ok();
         bencher.iter(|| {
             let record = last.and_then(|id| slots.remove(id)).unwrap_or_default();
-            last = slots.insert(black_box(record)).ok();
+            last = slots.insert(black_box(record), Ticks::ZERO).ok();
         });
     });
     group.finish();
 }
 
+/// `count` slots that are taken, without deadlines.
+fn slots_of(count: u32) -> Slots<()> {
+    let mut slots = Slots::new(count);
+    while slots.insert((), Ticks::ZERO).is_ok() {}
+    slots
+}
+
 /// `count` deadlines that are spread over 15 s from `from` on.
-fn fleet(count: u32, from: Instant) -> Deadlines {
-    let mut deadlines = Deadlines::new();
-    deadlines.grow(count);
+fn fleet(count: u32, from: Instant) -> Slots<()> {
+    let mut deadlines = slots_of(count);
     for slot in 0..count {
         let offset = Duration::from_secs(15).mul_f64(f64::from(slot) / f64::from(count));
-        deadlines.set(slot, Tick::at_or_after(from + offset));
+        deadlines.set(Deadline::Beat, slot, Tick::at_or_after(from + offset));
     }
     deadlines
 }
@@ -76,12 +82,16 @@ fn deadlines(criterion: &mut Criterion) {
     let start = Instant::from_nanos(1 << 40);
     let mut group = criterion.benchmark_group("deadlines");
     group.throughput(Throughput::Elements(1));
-    group.bench_function("touch_one_of_20k", |bencher| {
+    group.bench_function("beat_of_one_of_20k", |bencher| {
         let mut deadlines = fleet(20_000, start);
-        let (mut slot, due) = (0, Tick::at_or_after(start + Duration::from_secs(30)));
+        let ids: Vec<ConnId> = deadlines.iter().map(|(id, ())| id).collect();
+        for id in &ids {
+            deadlines.note_ordinary(*id);
+        }
+        let (mut nth, now) = (0, Tick::at_or_after(start));
         bencher.iter(|| {
-            slot = (slot + 7_919) % 20_000;
-            deadlines.touch(black_box(slot), black_box(due));
+            nth = (nth + 7_919) % ids.len();
+            assert!(deadlines.beat_if_ordinary(black_box(ids[nth]), black_box(now)));
         });
     });
     for (count, name) in [(20_000, "20k"), (1_000_000, "1m")] {
@@ -93,9 +103,9 @@ fn deadlines(criterion: &mut Criterion) {
             let stale = Tick::at_or_after(start);
             let late = Tick::at_or_after(start + Duration::from_secs(5));
             bencher.iter(|| {
-                healthy.set(0, stale);
-                healthy.touch(0, late);
-                let walked = healthy.sweep(now, 1024, &mut due);
+                healthy.set(Deadline::Beat, 0, stale);
+                healthy.touch(Deadline::Beat, 0, late);
+                let walked = healthy.sweep(Deadline::Beat, now, 1024, &mut due);
                 assert!(walked && due.is_empty());
             });
         });
@@ -105,7 +115,7 @@ fn deadlines(criterion: &mut Criterion) {
         let deadlines = fleet(1_000_000, start);
         bencher.iter_batched_ref(
             || (clone(&deadlines, 1_000_000), Vec::with_capacity(32_768)),
-            |(deadlines, due)| deadlines.sweep(now, usize::MAX >> 1, due),
+            |(deadlines, due)| deadlines.sweep(Deadline::Beat, now, usize::MAX >> 1, due),
             BatchSize::LargeInput,
         );
     });
@@ -115,19 +125,18 @@ fn deadlines(criterion: &mut Criterion) {
         let mut due = Vec::with_capacity(32_768);
         bencher.iter(|| {
             due.clear();
-            all.sweep(start + Duration::from_secs(16), usize::MAX >> 1, &mut due);
+            all.sweep(Deadline::Beat, start + Duration::from_secs(16), usize::MAX >> 1, &mut due);
             assert_eq!(due.len(), 20_000);
         });
     });
     group.finish();
 }
 
-fn clone(deadlines: &Deadlines, count: u32) -> Deadlines {
-    let mut copy = Deadlines::new();
-    copy.grow(count);
+fn clone(deadlines: &Slots<()>, count: u32) -> Slots<()> {
+    let mut copy = slots_of(count);
     for slot in 0..count {
-        if let Some(due) = deadlines.get(slot) {
-            copy.set(slot, due);
+        if let Some(due) = deadlines.due(Deadline::Beat, slot) {
+            copy.set(Deadline::Beat, slot, due);
         }
     }
     copy

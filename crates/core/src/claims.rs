@@ -1,4 +1,8 @@
 //! What a connection has claimed, and what waits while it is undecided.
+//!
+//! Claims are pooled, and a connection keeps four bytes: the place of its claim, and how far that is.
+
+use std::num::NonZeroU32;
 
 use crate::deadlines::{Tick, Ticks};
 use crate::id::{ConnAt, ConnId};
@@ -12,6 +16,81 @@ use crate::table::Table;
 pub(crate) struct Claim {
     pub(crate) identity: Identity,
     pub(crate) state: ClaimState,
+}
+
+/// A claim as its connection knows it. Invariant: it says the same of the claim's state as the claim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ClaimRef(NonZeroU32);
+
+impl ClaimRef {
+    const UNDECIDED: u32 = 1 << 31;
+    const GRANTED: u32 = 1 << 30;
+
+    /// `place` is below the number of slots, which has 24 bits.
+    fn new(place: u32, state: &ClaimState) -> Self {
+        let standing = match state {
+            ClaimState::Asked { .. } => Self::UNDECIDED,
+            ClaimState::Granted { .. } => Self::GRANTED,
+            ClaimState::Revoked => 0,
+        };
+        Self(NonZeroU32::MIN.saturating_add(place) | standing)
+    }
+
+    const fn place(self) -> usize {
+        (self.0.get() & !(Self::UNDECIDED | Self::GRANTED)) as usize - 1
+    }
+
+    /// Whether the directory has not answered yet.
+    pub(crate) const fn is_undecided(self) -> bool {
+        self.0.get() & Self::UNDECIDED != 0
+    }
+
+    /// Whether it holds the identity.
+    pub(crate) const fn is_granted(self) -> bool {
+        self.0.get() & Self::GRANTED != 0
+    }
+}
+
+/// The claims of one shard.
+#[derive(Debug, Default)]
+pub(crate) struct Claims {
+    entries: Vec<Option<Claim>>,
+    free: Vec<u32>,
+}
+
+impl Claims {
+    fn insert(&mut self, claim: Claim) -> ClaimRef {
+        let place = self.free.pop().unwrap_or_else(|| {
+            self.entries.push(None);
+            self.entries.len() as u32 - 1
+        });
+        let reference = ClaimRef::new(place, &claim.state);
+        self.entries[place as usize] = Some(claim);
+        reference
+    }
+
+    fn get(&self, claim: ClaimRef) -> &Claim {
+        self.entries[claim.place()].as_ref().expect("a connection has the only reference")
+    }
+
+    fn get_mut(&mut self, claim: ClaimRef) -> &mut Claim {
+        self.entries[claim.place()].as_mut().expect("a connection has the only reference")
+    }
+
+    fn remove(&mut self, claim: ClaimRef) -> Claim {
+        self.free.push(claim.place() as u32);
+        self.entries[claim.place()].take().expect("a connection has the only reference")
+    }
+
+    /// When each must be decided that is not, to be moved.
+    pub(crate) fn ticks_mut(&mut self) -> impl Iterator<Item = &mut Tick> {
+        self.entries.iter_mut().flatten().filter_map(Claim::due_mut)
+    }
+
+    /// Claims at present.
+    pub(crate) fn open(&self) -> usize {
+        self.entries.len() - self.free.len()
+    }
 }
 
 /// How far a claim is.
@@ -81,7 +160,7 @@ impl Table {
         }
         let identity = Identity::new(identity);
         let state = ClaimState::Asked { due, end: None };
-        record.claim = Some(Box::new(Claim { identity: identity.clone(), state }));
+        record.claim = Some(self.claims.insert(Claim { identity: identity.clone(), state }));
         record.proved = proved.unwrap_or(record.proved);
         self.reset_stall(id);
         self.stats.claims += 1;
@@ -91,21 +170,28 @@ impl Table {
     }
 
     pub(crate) fn claim_of(&self, id: ConnId) -> Option<&Claim> {
-        self.conns.get(id)?.claim.as_deref()
+        Some(self.claims.get(self.conns.get(id)?.claim?))
     }
 
-    pub(crate) fn claim_of_mut(&mut self, id: ConnId) -> Option<&mut Claim> {
-        self.conns.get_mut(id)?.claim.as_deref_mut()
+    /// How the peer's stream has ended, to be noted while its claim is undecided.
+    pub(crate) fn held_end_mut(&mut self, id: ConnId) -> Option<&mut Option<RecvEnd>> {
+        match &mut self.claims.get_mut(self.conns.get(id)?.claim?).state {
+            ClaimState::Asked { end, .. } => Some(end),
+            ClaimState::Granted { .. } | ClaimState::Revoked => None,
+        }
     }
 
     /// Notes what has become of a claim. Returns what it was before.
     pub(crate) fn decide_claim(&mut self, id: ConnId, decided: ClaimState) -> Option<ClaimState> {
-        let claim = self.claim_of_mut(id)?;
-        Some(std::mem::replace(&mut claim.state, decided))
+        let claim = self.conns.get_mut(id)?.claim.as_mut()?;
+        let entry = self.claims.get_mut(*claim);
+        *claim = ClaimRef::new(claim.place() as u32, &decided);
+        Some(std::mem::replace(&mut entry.state, decided))
     }
 
-    pub(crate) fn take_claim(&mut self, id: ConnId) -> Option<Box<Claim>> {
-        self.conns.get_mut(id)?.claim.take()
+    pub(crate) fn take_claim(&mut self, id: ConnId) -> Option<Claim> {
+        let claim = self.conns.get_mut(id)?.claim.take()?;
+        Some(self.claims.remove(claim))
     }
 
     /// When the claim must be decided, if it is not.

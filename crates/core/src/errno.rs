@@ -10,6 +10,22 @@ use std::fmt;
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Errno(pub i32);
 
+/// An errno in two bytes, for what is kept of each connection. Linux has none above 4095 (`MAX_ERRNO` of its err.h).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SmallErrno(std::num::NonZeroU16);
+
+impl SmallErrno {
+    /// `EINVAL` for a number that is no errno of Linux.
+    pub(crate) fn of(errno: Errno) -> Self {
+        let number = u16::try_from(errno.0).ok().and_then(std::num::NonZeroU16::new);
+        number.map_or_else(|| Self::of(Errno::EINVAL), Self)
+    }
+
+    pub(crate) fn errno(self) -> Errno {
+        Errno(i32::from(self.0.get()))
+    }
+}
+
 /// What an errno on a connected socket says about the peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PeerNews {

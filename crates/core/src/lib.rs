@@ -11,7 +11,7 @@
 //! | the boundary, as data, and its contract clause by clause | `op`, [`Backend`], [`Ledger`] |
 //! | a shard: completions in, handler calls and ops out | [`Shard`] |
 //! | the life of a connection: states and transitions | `state` |
-//! | who is due: the dense array and its sweep | [`Deadlines`] |
+//! | who exists, and who is due: the dense heads and their sweep | [`Slots`], [`Tick`] |
 //! | what proves life: bytes become frames | [`Protocol`] |
 //! | who is who: claims, takeovers, epochs | [`Identity`], [`Directory`], [`Partition`] |
 //! | what shards say to each other, as data | [`Letter`], [`Request`], [`Order`] |
@@ -80,7 +80,7 @@ pub use config::{BackendChoice, Config, DeadlineStrategy, Limits, Watchdog};
 pub use config_error::ConfigError;
 pub use conn::{Conn, Conns, StateCounts};
 pub use conn_map::ConnMap;
-pub use deadlines::{DEADLINE_AHEAD_MAX, Deadlines, Tick, Ticks};
+pub use deadlines::{DEADLINE_AHEAD_MAX, Tick, Ticks};
 pub use directory::{Directory, Post};
 pub use errno::{AcceptNews, ERRNO_TABLE, Errno, PeerNews};
 pub use evidence::{Evidence, SocketEvidence, TcpEvidence};
@@ -97,7 +97,7 @@ pub use op::{CloseHow, Completion, Op, OpKind, OpSet, RecvEnd, WatchEnd};
 pub use partition::{FlapGuard, Partition};
 pub use protocol::{Decoded, FrameKind, LengthPrefixed, Lines, MqttPackets, Protocol, Raw};
 pub use shard::{Place, Shard};
-pub use slots::Slots;
+pub use slots::{Deadline, Slots};
 pub use stats::Stats;
 pub use table::SendError;
 pub use time::Instant;

@@ -1,4 +1,4 @@
-//! A peer's address in 24 bytes instead of the 32 of `SocketAddr`: there is one per connection.
+//! A peer's address in 22 bytes instead of the 32 of `SocketAddr`: there is one per connection.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 
@@ -6,36 +6,41 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Peer {
     ip: [u8; 16],
-    scope_id: u32,
-    port: u16,
-    is_v4: bool,
+    /// In bytes, so that the whole is aligned to nothing.
+    scope_id: [u8; 4],
+    port: [u8; 2],
 }
 
 impl Peer {
     /// The address of nobody.
-    pub(crate) const NOBODY: Self = Self { ip: [0; 16], scope_id: 0, port: 0, is_v4: true };
+    pub(crate) const NOBODY: Self = Self { ip: [0; 16], scope_id: Self::V4, port: [0; 2] };
+
+    /// In place of a scope: the address is one of IPv4. The index of an interface is a positive `int`.
+    const V4: [u8; 4] = [0xFF; 4];
 }
 
 impl From<SocketAddr> for Peer {
     fn from(addr: SocketAddr) -> Self {
-        let port = addr.port();
+        let port = addr.port().to_ne_bytes();
         match addr {
             SocketAddr::V4(v4) => {
                 let ip = v4.ip().to_ipv6_mapped().octets();
-                Self { ip, scope_id: 0, port, is_v4: true }
+                Self { ip, scope_id: Self::V4, port }
             }
-            SocketAddr::V6(v6) => Self { ip: v6.ip().octets(), scope_id: v6.scope_id(), port, is_v4: false },
+            SocketAddr::V6(v6) => Self { ip: v6.ip().octets(), scope_id: v6.scope_id().to_ne_bytes(), port },
         }
     }
 }
 
 impl From<Peer> for SocketAddr {
     fn from(peer: Peer) -> Self {
-        if peer.is_v4 {
+        let port = u16::from_ne_bytes(peer.port);
+        if peer.scope_id == Peer::V4 {
             let [.., a, b, c, d] = peer.ip;
-            Self::new(IpAddr::V4(Ipv4Addr::new(a, b, c, d)), peer.port)
+            Self::new(IpAddr::V4(Ipv4Addr::new(a, b, c, d)), port)
         } else {
-            Self::V6(SocketAddrV6::new(Ipv6Addr::from(peer.ip), peer.port, 0, peer.scope_id))
+            let scope_id = u32::from_ne_bytes(peer.scope_id);
+            Self::V6(SocketAddrV6::new(Ipv6Addr::from(peer.ip), port, 0, scope_id))
         }
     }
 }

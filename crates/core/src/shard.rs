@@ -37,6 +37,7 @@ use crate::mail::Order;
 use crate::op::{Completion, Op, OpKind};
 use crate::partition::{FlapGuard, Partition};
 use crate::protocol::Protocol;
+use crate::slots::Deadline::{Beat, Stall};
 use crate::stats::Stats;
 use crate::table::Table;
 use crate::time::Instant;
@@ -189,8 +190,12 @@ impl<H: Handler> Shard<H> {
     /// Until when the backend may sleep if nothing happens; `None`: for ever.
     pub fn wake_at(&mut self) -> Option<Instant> {
         let now = self.table.now;
-        let bounds =
-            [self.table.beats.bound(now), self.table.stalls.bound(now), self.doors.wake_at(), self.tick_at];
+        let bounds = [
+            self.table.conns.bound(Beat, now),
+            self.table.conns.bound(Stall, now),
+            self.doors.wake_at(),
+            self.tick_at,
+        ];
         let wake_at = bounds.into_iter().flatten().min();
         // What is due already is a backlog or a bound that is low: neither says that the thread was away.
         self.expected_at = wake_at.map(|at| at.max(now));

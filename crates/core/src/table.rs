@@ -9,9 +9,10 @@ use std::time::Duration;
 use bytes::{Buf, Bytes};
 use thiserror::Error;
 
+use crate::claims::Claims;
 use crate::config::{DeadlineStrategy, Limits};
 use crate::config_error::ConfigError;
-use crate::deadlines::{Deadlines, Tick, Ticks};
+use crate::deadlines::{Tick, Ticks};
 use crate::id::{ConnId, ShardId};
 use crate::liveness::Liveness;
 use crate::mail::Request;
@@ -21,6 +22,7 @@ use crate::partials::Partials;
 use crate::peer::Peer;
 use crate::record::Record;
 use crate::send_queue::SendQueues;
+use crate::slots::Deadline::{Beat, Stall};
 use crate::slots::Slots;
 use crate::state::{Standing, State};
 use crate::stats::Stats;
@@ -54,11 +56,8 @@ pub(crate) struct Table {
     /// The same, rounded up: what is added to it is never early.
     pub(crate) now_tick: Tick,
     pub(crate) conns: Slots<Record>,
-    /// When the next beat is too late: the hello deadline in Greeting, overdue in Live, dead in Overdue.
-    pub(crate) beats: Deadlines,
-    /// Everything else that runs out: partial frames, stalled sends, undecided claims, grace, drain.
-    pub(crate) stalls: Deadlines,
     pub(crate) partials: Partials,
+    pub(crate) claims: Claims,
     queues: SendQueues,
     send_stall_ticks: Ticks,
     /// Ops of this turn, to be submitted at its end.
@@ -90,9 +89,8 @@ impl Table {
             now: Instant::ZERO,
             now_tick: Tick::at_or_after(Instant::ZERO),
             conns: Slots::new(slots),
-            beats: Deadlines::new(),
-            stalls: Deadlines::new(),
             partials: Partials::new(limits.partial_bytes_max),
+            claims: Claims::default(),
             queues: SendQueues::default(),
             send_stall_ticks: Ticks::of(liveness.send_stall_within),
             ops: Vec::new(),
@@ -118,7 +116,6 @@ impl Table {
             queue: None,
             unsent: 0,
             send_due: unset,
-            overdue_after: Ticks::of(self.liveness.overdue_after),
             dead_within: Ticks::of(self.liveness.dead_within),
             proved: unset,
             deadline: unset,
@@ -126,19 +123,15 @@ impl Table {
             opened_at: Instant::ZERO,
             peer: Peer::NOBODY,
         };
-        let id = self.conns.insert(record).ok()?;
-        self.beats.grow(id.slot() + 1);
-        self.stalls.grow(id.slot() + 1);
-        Some(id)
+        self.conns.insert(record, Ticks::of(self.liveness.overdue_after)).ok()
     }
 
     /// Frees the slot and all that belongs to the connection.
     pub(crate) fn free(&mut self, id: ConnId) {
         self.drop_partial(id);
         self.drop_queue(id);
-        self.beats.clear(id.slot());
-        self.stalls.clear(id.slot());
         let record = self.conns.remove(id).expect("a connection is freed once");
+        assert!(record.claim.is_none(), "what {id} has claimed was released when it ended");
         assert!(record.ops.is_empty(), "nothing is freed while an op is in flight: {:?}", record.ops);
     }
 
@@ -152,15 +145,16 @@ impl Table {
     /// Gives out the ops of the turn. A watch stands beside a recv: one whose recv has ended after it was emitted is left out,
     /// and the sweep judges.
     pub(crate) fn submit_ops(&mut self, submit: &mut impl FnMut(Op)) {
-        let Self { ops, conns, beats, .. } = self;
+        let Self { ops, conns, .. } = self;
         for op in ops.drain(..) {
             if let Op::Watch { conn, .. } = op
                 && let Some(record) = conns.get_mut(conn)
                 && !record.ops.contains(OpKind::Recv)
             {
                 record.ops.remove(OpKind::Watch);
-                if matches!(record.state, State::Overdue) {
-                    beats.set(conn.slot(), record.kernel_until);
+                let (is_overdue, until) = (matches!(record.state, State::Overdue), record.kernel_until);
+                if is_overdue {
+                    conns.set(Beat, conn.slot(), until);
                 }
             } else {
                 submit(op);
@@ -195,9 +189,9 @@ impl Table {
     /// overdue, since a lease in flight cannot be shortened.
     fn lease(&self, id: ConnId) -> Option<Tick> {
         let record = self.conns.get(id)?;
-        let due = self.beats.get(id.slot())?;
+        let due = self.conns.due(Beat, id.slot())?;
         match record.state.standing()? {
-            Standing::Greeting => Some(due.min(self.now_tick.plus(record.overdue_after))),
+            Standing::Greeting => Some(due.min(self.now_tick.plus(self.conns.overdue_after(id.slot())))),
             Standing::Live | Standing::Overdue => Some(due),
         }
     }
@@ -281,7 +275,7 @@ impl Table {
             }
             self.emit_send(id, next, more);
         } else if record.stalls_by_sends_only() {
-            self.stalls.clear(id.slot());
+            self.conns.clear(Stall, id.slot());
         } else {
             self.reset_stall(id);
         }
@@ -318,8 +312,8 @@ impl Table {
         }
         let due = [self.frame_due(id), self.send_due(id), self.claim_due(id)];
         match due.into_iter().flatten().reduce(Tick::min) {
-            Some(due) => self.stalls.set(id.slot(), due),
-            None => self.stalls.clear(id.slot()),
+            Some(due) => self.conns.set(Stall, id.slot(), due),
+            None => self.conns.clear(Stall, id.slot()),
         }
     }
 
@@ -349,7 +343,7 @@ impl Table {
         let record = self.conns.get(id)?;
         match &record.state {
             State::Live if !record.is_undecided() => {
-                self.beats.get(id.slot()).map(|due| due.minus(record.overdue_after))
+                self.conns.due(Beat, id.slot()).map(|due| due.minus(self.conns.overdue_after(id.slot())))
             }
             State::Live | State::Overdue => Some(record.proved),
             State::Suspect(accusation) if accusation.from != Standing::Greeting => Some(record.proved),
@@ -370,21 +364,21 @@ impl Table {
         let ratio = dead_within.as_secs_f64() / self.liveness.dead_within.as_secs_f64();
         let overdue_after = Ticks::of(self.liveness.overdue_after.mul_f64(ratio));
         let Some(record) = self.conns.get_mut(id) else { return Ok(()) };
-        let before = std::mem::replace(&mut record.overdue_after, overdue_after);
         record.dead_within = Ticks::of(dead_within);
-        if matches!(record.state, State::Live)
-            && let Some(overdue_at) = self.beats.get(id.slot())
-        {
+        let is_live = matches!(record.state, State::Live);
+        let before = self.conns.set_overdue_after(id.slot(), overdue_after);
+        if is_live && let Some(overdue_at) = self.conns.due(Beat, id.slot()) {
             // From the last proof of life, not from now: to negotiate proves nothing. `set`, not `touch`: the new deadline
             // may be earlier than what anybody watches.
-            self.beats.set(id.slot(), overdue_at.minus(before).plus(overdue_after));
+            self.conns.set(Beat, id.slot(), overdue_at.minus(before).plus(overdue_after));
         }
         Ok(())
     }
 
-    /// Queues, partial frames and slots that are open.
+    /// Queues, partial frames, claims and slots that are open.
     pub(crate) fn open_total(&self) -> u64 {
-        (self.conns.len() + self.partials.open() + self.queues.open() + self.outbox.len()) as u64
+        let pooled = self.partials.open() + self.claims.open() + self.queues.open();
+        (self.conns.len() + pooled + self.outbox.len()) as u64
     }
 
     fn emit_send(&mut self, id: ConnId, payload: Bytes, more: bool) {
@@ -394,7 +388,7 @@ impl Table {
         assert!(record.ops.insert(OpKind::Send), "a second send of {id}");
         self.ops.push(Op::Send { conn: id, payload, more });
         if record.stalls_by_sends_only() {
-            self.stalls.set(id.slot(), due);
+            self.conns.set(Stall, id.slot(), due);
         } else {
             self.reset_stall(id);
         }

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use heartring_core::{
-    ConnId, Deadlines, FrameKind, Instant, LengthPrefixed, Lines, MqttPackets, Protocol, Slots, Tick, Ticks,
+    ConnId, Deadline, FrameKind, Instant, LengthPrefixed, Lines, MqttPackets, Protocol, Slots, Tick, Ticks,
 };
 use heartring_fuzz::Stream;
 use proptest::prelude::*;
@@ -115,7 +115,7 @@ proptest! {
         let (mut model, mut ever) = (HashMap::<ConnId, u16>::new(), Vec::<ConnId>::new());
         for step in steps {
             match step {
-                SlotStep::Insert(value) => match slots.insert(value) {
+                SlotStep::Insert(value) => match slots.insert(value, PACE) {
                     Ok(id) => {
                         prop_assert!(!ever.contains(&id), "{} was given out before", id);
                         prop_assert!(id.slot() < capacity);
@@ -149,6 +149,9 @@ proptest! {
         }
     }
 }
+
+/// When a beat is overdue does not matter here.
+const PACE: Ticks = Ticks::ZERO;
 
 const SLOTS: u32 = 200;
 const TICK_NANOS: u64 = 1 << 16;
@@ -184,37 +187,38 @@ proptest! {
     #[test]
     fn a_sweep_finds_exactly_what_is_due(
         steps in deadline_steps(),
+        which in prop_oneof![Just(Deadline::Beat), Just(Deadline::Stall)],
         start in prop_oneof![
             0..1_000_000_u64,
             any::<u64>().prop_map(|nanos| nanos >> 2),
             (1..5_u64, 0..200 * TICK_NANOS).prop_map(|(wraps, before)| (wraps << 48) - before),
         ],
     ) {
-        let mut deadlines = Deadlines::new();
-        deadlines.grow(SLOTS);
+        let mut deadlines = Slots::new(SLOTS);
+        while deadlines.insert((), PACE).is_ok() {}
         let mut model = HashMap::<u32, u64>::new();
         let mut now = start;
         for step in steps {
             match step {
                 DeadlineStep::Set(slot, ahead) => {
-                    deadlines.set(slot, Tick::at_or_after(Instant::from_nanos(now + ahead)));
+                    deadlines.set(which, slot, Tick::at_or_after(Instant::from_nanos(now + ahead)));
                     model.insert(slot, now + ahead);
                 }
                 DeadlineStep::Touch(slot, ahead) => {
                     let Some(before) = model.get_mut(&slot).filter(|before| **before <= now + ahead) else { continue };
-                    deadlines.touch(slot, Tick::at_or_after(Instant::from_nanos(now + ahead)));
+                    deadlines.touch(which, slot, Tick::at_or_after(Instant::from_nanos(now + ahead)));
                     *before = now + ahead;
                 }
                 DeadlineStep::Clear(slot) => {
-                    deadlines.clear(slot);
+                    deadlines.clear(which, slot);
                     model.remove(&slot);
                 }
                 DeadlineStep::Sweep(passed, max) => {
                     now += passed;
                     let mut found = Vec::new();
-                    deadlines.sweep(Instant::from_nanos(now), max, &mut found);
+                    deadlines.sweep(which, Instant::from_nanos(now), max, &mut found);
                     // What is due by a whole tick must be found; what is not due at all must not be. Between the two lies
-                    // the rounding, to which never being `NEVER` adds a tick.
+                    // the rounding, to which the tick that is left out adds another.
                     let must: HashSet<u32> = due(&model, now.saturating_sub(2 * TICK_NANOS));
                     let may: HashSet<u32> = due(&model, now);
                     let unique: HashSet<u32> = found.iter().copied().collect();
@@ -223,12 +227,12 @@ proptest! {
                     prop_assert!(found.len() <= max);
                     prop_assert!(found.len() == max || must.is_subset(&unique), "missed {:?}", must.difference(&unique));
                     for slot in unique {
-                        deadlines.clear(slot);
+                        deadlines.clear(which, slot);
                         model.remove(&slot);
                     }
                 }
             }
-            let bound = deadlines.bound(Instant::from_nanos(now));
+            let bound = deadlines.bound(which, Instant::from_nanos(now));
             if let Some(earliest) = model.values().min() {
                 let bound = bound.expect("something is pending").as_nanos();
                 prop_assert!(bound <= earliest.div_ceil(TICK_NANOS) * TICK_NANOS + TICK_NANOS, "{} after {}", bound, earliest);

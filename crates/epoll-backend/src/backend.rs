@@ -67,8 +67,8 @@ enum LastTurn {
 }
 
 impl EpollBackend {
-    /// A backend for the calling thread, whose timer slack it sets to its minimum: by default Linux lets every sleep last
-    /// 50 µs longer than asked, and deadlines would all be that late.
+    /// A backend for the calling thread, whose timer slack it sets to its minimum: by default Linux lets every nap
+    /// (`batch_within`) last 50 µs longer than asked, and deadlines would all be that late.
     ///
     /// # Errors
     ///
@@ -130,7 +130,7 @@ impl EpollBackend {
             let company = heartring_socket::now() + self.batch_within;
             Poller::nap(wake_at.map_or(company, |wake_at| wake_at.min(company)));
         }
-        self.poller.sleep(wake_at)
+        self.poller.sleep(wake_at, self.now)
     }
 
     /// Enters an op as in flight.

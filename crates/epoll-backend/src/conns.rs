@@ -11,6 +11,10 @@ use heartring_core::{ConnId, Errno, OpKind, OpSet};
 use rustix::event::epoll::EventFlags;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 
+/// Slots for which memory is set aside at once. The kernel gives it page by page; what grows by being copied leaves its former
+/// places behind.
+const SET_ASIDE_MAX: u32 = 1 << 15;
+
 /// What a connection costs while it is idle: 12 bytes.
 pub(crate) struct Conn {
     fd: Option<OwnedFd>,
@@ -81,7 +85,8 @@ pub(crate) struct Conns {
 
 impl Conns {
     pub(crate) fn new(slots_max: u32) -> Self {
-        Self { slots: Vec::new(), slots_max, line: VecDeque::new(), parcels: HashMap::new() }
+        let slots = Vec::with_capacity(slots_max.min(SET_ASIDE_MAX) as usize);
+        Self { slots, slots_max, line: VecDeque::new(), parcels: HashMap::new() }
     }
 
     /// Takes over a slot that core has reserved for the client of an `Op::Accept`.

@@ -11,7 +11,7 @@
 //!   readiness, so that no system call is made in vain.
 //! - `listeners.rs` keeps the accepts that core has granted; `deadlines.rs` the watches and leases, of which epoll knows
 //!   nothing.
-//! - `poller.rs` is epoll itself. `pwait2_unsafe.rs` holds the one `unsafe` call.
+//! - `poller.rs` is epoll itself, and the timer that ends its sleeps.
 //!
 //! A socket is registered once, edge-triggered, for everything; a message costs one `recv` and its answer one `send`.
 
@@ -20,7 +20,5 @@ mod conns;
 mod deadlines;
 mod listeners;
 mod poller;
-#[allow(unsafe_code)] // epoll_pwait2, which rustix uses only if it may assume Linux 5.11
-mod pwait2_unsafe;
 
 pub use backend::EpollBackend;

@@ -9,20 +9,16 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 use heartring_core::{ConnId, Errno, Instant, ListenerId};
-use heartring_socket::now;
 use rustix::event::Timespec;
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use rustix::thread::{ClockId, clock_nanosleep_absolute, set_current_timer_slack};
-
-use crate::pwait2_unsafe::epoll_pwait2;
+use rustix::time::{
+    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, timerfd_create, timerfd_settime,
+};
 
 /// Events taken from the kernel at a time, and so the most sockets that one turn hears of. What is left keeps its place
 /// in the kernel's list, behind which those that were taken queue again: nobody starves. 1024 are 12 KiB.
 const EVENTS_MAX: usize = 1024;
-
-/// The kernel adds up to 0.1 % to a timeout (`__estimate_accuracy` in fs/select.c), which is 30 ms after half a minute.
-/// Where that is more than this, the poller asks for less and sleeps a second time for the rest.
-const LATENESS_MAX: Duration = Duration::from_micros(50);
 
 /// Whom an event is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +26,8 @@ pub(crate) enum Source {
     Conn(ConnId),
     Listener(ListenerId),
     Waker,
+    /// The poller's own: a sleep is over, or was to be.
+    Alarm,
 }
 
 /// The epoll descriptor and the events of the last poll.
@@ -38,30 +36,30 @@ pub(crate) struct Poller {
     events: Box<[Event]>,
     /// How many of `events` are from the last poll.
     found: usize,
-    resolution: Resolution,
-}
-
-/// What the kernel takes as a timeout. It is found out by the first call.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Resolution {
-    Nanoseconds,
-    /// Before Linux 5.11, and under seccomp profiles that do not know the newer call. Rounded up: late, never early.
-    Milliseconds,
+    /// A timer of the kernel that ends sleeps. A timeout given to each sleep would be armed and taken back once per wake-up,
+    /// and the kernel adds up to 0.1 % to it (`__estimate_accuracy` in fs/select.c); this one is exact, and stays.
+    alarm: OwnedFd,
+    /// When it goes off; `None` if it has.
+    alarm_at: Option<Instant>,
 }
 
 impl Poller {
     /// Also sets the timer slack of the calling thread, which must be the one that will poll, to its minimum: by default
-    /// the kernel lets every sleep of a thread last 50 µs longer than asked, to save wake-ups.
+    /// the kernel lets every nap of a thread last 50 µs longer than asked, to save wake-ups.
     pub(crate) fn new() -> io::Result<Self> {
         let no_event = Event { flags: EventFlags::empty(), data: EventData::new_u64(0) };
         // A refusal costs precision, nothing else.
         let _ = set_current_timer_slack(NonZeroU64::new(1));
-        Ok(Self {
+        let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
+        let poller = Self {
             epoll: epoll::create(CreateFlags::CLOEXEC)?,
             events: vec![no_event; EVENTS_MAX].into_boxed_slice(),
             found: 0,
-            resolution: Resolution::Nanoseconds,
-        })
+            alarm: timerfd_create(TimerfdClockId::Monotonic, flags)?,
+            alarm_at: None,
+        };
+        poller.register(&poller.alarm, Source::Alarm)?;
+        Ok(poller)
     }
 
     /// Watches `fd` until it is closed.
@@ -70,7 +68,7 @@ impl Poller {
             // Both directions at once, so that parking a send needs no second call. PRI because an urgent mark ends a
             // `recv` early; HUP and ERR are always reported.
             Source::Conn(_) => EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::PRI,
-            Source::Listener(_) | Source::Waker => EventFlags::IN,
+            Source::Listener(_) | Source::Waker | Source::Alarm => EventFlags::IN,
         };
         let data = EventData::new_u64(source.to_bits());
         epoll::add(&self.epoll, fd, data, interest | EventFlags::ET)
@@ -79,20 +77,35 @@ impl Poller {
 
     /// Takes what is ready and does not sleep.
     pub(crate) fn poll(&mut self) -> io::Result<()> {
-        self.found = self.wait(Some(Duration::ZERO))?;
-        Ok(())
+        self.wait(Some(&Timespec { tv_sec: 0, tv_nsec: 0 }))
     }
 
-    /// Sleeps until something is ready or `until` has come, whichever is first; a signal may end it early.
-    pub(crate) fn sleep(&mut self, until: Option<Instant>) -> io::Result<()> {
-        loop {
-            let left = until.map(|until| until.saturating_since(now()));
-            self.found = self.wait(left.map(shortened))?;
-            let done = left.is_none_or(|left| shortened(left) == left);
-            if done || self.found > 0 {
-                return Ok(());
-            }
+    /// Sleeps until something is ready or `until` has come, whichever is first; a signal, or an alarm that was set for an
+    /// earlier `until`, may end it before. It was `now` when the thread was last awake.
+    pub(crate) fn sleep(&mut self, until: Option<Instant>, now: Instant) -> io::Result<()> {
+        match until {
+            Some(until) if until <= now => return self.poll(),
+            Some(until) => self.set_alarm(until)?,
+            None => {}
         }
+        self.wait(None)
+    }
+
+    /// The alarm has gone off.
+    pub(crate) fn alarm_is_over(&mut self) {
+        self.alarm_at = None;
+    }
+
+    /// Sees to it that the alarm goes off at `until` or before. One that is set for earlier stays: nearly always the sleep ends by
+    /// something else, and the next one has a later end.
+    fn set_alarm(&mut self, until: Instant) -> io::Result<()> {
+        if self.alarm_at.is_none_or(|at| until < at) {
+            let it_value = timespec(Duration::from_nanos(until.as_nanos()));
+            let once = Itimerspec { it_interval: Timespec { tv_sec: 0, tv_nsec: 0 }, it_value };
+            timerfd_settime(&self.alarm, TimerfdTimerFlags::ABSTIME, &once)?;
+            self.alarm_at = Some(until);
+        }
+        Ok(())
     }
 
     /// Sleeps until `until`, whatever becomes ready.
@@ -113,25 +126,13 @@ impl Poller {
         (Source::from_bits(event.data.u64()), event.flags)
     }
 
-    fn wait(&mut self, timeout: Option<Duration>) -> io::Result<usize> {
-        if self.resolution == Resolution::Nanoseconds {
-            match epoll_pwait2(self.epoll.as_fd(), &mut self.events, timeout) {
-                Err(Errno::ENOSYS | Errno::EPERM) => self.resolution = Resolution::Milliseconds,
-                Err(Errno::EINTR) => return Ok(0),
-                result => return Ok(result?),
-            }
-        }
-        match epoll::wait(&self.epoll, &mut self.events[..], timeout.map(timespec).as_ref()) {
-            Err(rustix::io::Errno::INTR) => Ok(0),
-            result => Ok(result?),
-        }
+    fn wait(&mut self, timeout: Option<&Timespec>) -> io::Result<()> {
+        self.found = match epoll::wait(&self.epoll, &mut self.events[..], timeout) {
+            Err(rustix::io::Errno::INTR) => 0,
+            result => result?,
+        };
+        Ok(())
     }
-}
-
-/// `left` without what the kernel may add to it, if that is too much to be late.
-fn shortened(left: Duration) -> Duration {
-    let addition = left / 1000;
-    if addition > LATENESS_MAX { left.saturating_sub(addition) } else { left }
 }
 
 fn timespec(duration: Duration) -> Timespec {
@@ -147,6 +148,7 @@ impl Source {
             Self::Conn(conn) => u64::from(conn.slot()) << 32 | u64::from(conn.generation()),
             Self::Listener(listener) => 1 << 56 | u64::from(listener.0),
             Self::Waker => 2 << 56,
+            Self::Alarm => 3 << 56,
         }
     }
 
@@ -155,6 +157,7 @@ impl Source {
             0 => Self::Conn(ConnId::new((bits >> 32) as u32, bits as u32)),
             1 => Self::Listener(ListenerId(bits as u8)),
             2 => Self::Waker,
+            3 => Self::Alarm,
             _ => unreachable!("the kernel gives back what was registered"),
         }
     }
@@ -163,7 +166,7 @@ impl Source {
 #[cfg(test)]
 mod tests {
     use heartring_core::Wake;
-    use heartring_socket::WakeFd;
+    use heartring_socket::{WakeFd, now};
 
     use super::*;
 
@@ -175,19 +178,53 @@ mod tests {
         }
     }
 
+    /// Sleeps again when it was woken by an alarm for an earlier time.
+    fn sleep(poller: &mut Poller, until: Instant) {
+        while now() < until {
+            poller.sleep(Some(until), now()).unwrap();
+            assert!((0..poller.found()).all(|index| poller.event(index).0 == Source::Alarm));
+            if poller.found() > 0 {
+                poller.alarm_is_over();
+            }
+        }
+    }
+
     #[test]
     fn a_sleep_ends_at_its_time_and_not_before() {
         let mut poller = Poller::new().unwrap();
-        for resolution in [Resolution::Nanoseconds, Resolution::Milliseconds] {
-            poller.resolution = resolution;
-            for micros in [0, 150, 1_500, 120_000] {
-                let until = now() + Duration::from_micros(micros);
-                poller.sleep(Some(until)).unwrap();
-                let woken = now();
-                assert!(woken >= until && poller.found() == 0);
-                eprintln!("{micros} µs: {:?} late", woken.saturating_since(until));
-            }
+        for micros in [0, 150, 1_500, 120_000] {
+            let until = now() + Duration::from_micros(micros);
+            sleep(&mut poller, until);
+            eprintln!("{micros} µs: {:?} late", now().saturating_since(until));
         }
+    }
+
+    #[test]
+    fn an_alarm_is_set_anew_for_what_is_earlier_and_stays_for_what_is_later() {
+        let mut poller = Poller::new().unwrap();
+        let start = now();
+        let (early, late) = (start + Duration::from_millis(20), start + Duration::from_millis(60));
+        poller.set_alarm(late).unwrap();
+        poller.set_alarm(early).unwrap();
+        poller.set_alarm(late).unwrap();
+        assert_eq!(poller.alarm_at, Some(early));
+        poller.wait(None).unwrap();
+        assert!(poller.found() == 1 && now() >= early);
+        poller.alarm_is_over();
+        sleep(&mut poller, late);
+        assert_eq!(poller.alarm_at, None);
+    }
+
+    #[test]
+    fn an_alarm_that_nobody_has_heard_does_not_end_more_than_one_sleep() {
+        let mut poller = Poller::new().unwrap();
+        poller.set_alarm(now()).unwrap();
+        poller.set_alarm(now() + Duration::from_millis(5)).unwrap();
+        poller.wait(None).unwrap();
+        poller.alarm_is_over();
+        let until = now() + Duration::from_millis(20);
+        poller.sleep(Some(until), now()).unwrap();
+        assert!(now() >= until);
     }
 
     #[test]
@@ -199,7 +236,7 @@ mod tests {
             poller.poll().unwrap();
             assert_eq!(poller.found(), 0);
             bell.wake();
-            poller.sleep(None).unwrap();
+            poller.sleep(None, now()).unwrap();
             assert_eq!(poller.event(0), (Source::Waker, EventFlags::IN));
         }
     }

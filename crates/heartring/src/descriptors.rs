@@ -11,7 +11,7 @@ const RESERVE: u64 = 64;
 /// Descriptors of a listener: its own, and the one by which it is watched.
 const PER_LISTENER: u64 = 2;
 
-/// Descriptors that a shard needs beside its listeners and connections: epoll or ring, and the wake-up.
+/// Descriptors that a shard needs beside its listeners and connections: epoll and its alarm, or the ring, and the wake-up.
 const PER_SHARD: u64 = 4;
 
 /// Where connections live, which decides what bounds them.

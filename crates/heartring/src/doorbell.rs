@@ -25,11 +25,14 @@ impl Doorbell {
         fence(Ordering::SeqCst);
     }
 
-    /// The receiver is awake. It may say so with every completion: a word that stands already is not written again.
-    pub(crate) fn get_up(&self) {
-        if self.asleep.load(Ordering::Relaxed) {
+    /// The receiver is awake. It may say so with every completion: a word that stands already is not written again. Returns
+    /// whether it was asleep until now: then nobody has rung, and it need not look for letters before it lies down again.
+    pub(crate) fn get_up(&self) -> bool {
+        let was_asleep = self.asleep.load(Ordering::Relaxed);
+        if was_asleep {
             self.asleep.store(false, Ordering::Relaxed);
         }
+        was_asleep
     }
 
     /// Whether the sender of a letter that has just been put in must wake the receiver. Of several senders one is told so.

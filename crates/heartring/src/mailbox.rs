@@ -103,8 +103,9 @@ impl Mailbox {
         self.posts.is_empty()
     }
 
-    pub(crate) fn get_up(&self) {
-        self.bell.get_up();
+    /// Its shard is awake. Returns whether it was asleep until now, so that nobody has rung.
+    pub(crate) fn get_up(&self) -> bool {
+        self.bell.get_up()
     }
 
     /// Closes it to the outside. Whether it is empty then: nothing from outside will ever be in it again.

@@ -92,7 +92,7 @@ pub(crate) fn run<B: heartring_core::Backend, H: Handler>(
     loop {
         shard.end_turn(backend.now(), &mut |op| backend.submit(op));
         carry_letters(&mut shard, &mut backend, plan.shard, control);
-        if shard.outbox_len() == 0 {
+        if unsettled > 0 && shard.outbox_len() == 0 {
             mailbox.count_settled(std::mem::take(&mut unsettled));
         }
         if stop.is_over(&shard, &backend, mailbox, control) {
@@ -100,25 +100,34 @@ pub(crate) fn run<B: heartring_core::Backend, H: Handler>(
         }
         let retry_at = (shard.outbox_len() > 0).then(|| backend.now() + RETRY_AFTER);
         let mut until = [shard.wake_at(), stop.give_up_at, retry_at].into_iter().flatten().min();
-        if !mailbox.lie_down() {
+        let sleeps = mailbox.lie_down();
+        if !sleeps {
             until = Some(backend.now());
         }
         progress.rest();
-        let mut woken = false;
+        let (mut woken, mut rung) = (false, !sleeps);
+        let mut awake = false;
         backend
             .wait(until, &mut |now, completion| {
-                progress.turn(now);
-                mailbox.get_up();
+                if !std::mem::replace(&mut awake, true) {
+                    progress.turn(now);
+                    rung |= !mailbox.get_up();
+                }
                 woken |= matches!(completion, Completion::Woken);
                 shard.handle(now, completion);
             })
             .map_err(plan.failed("the backend failed"))?;
-        progress.turn(backend.now());
-        mailbox.get_up();
+        if !awake {
+            progress.turn(backend.now());
+            rung |= !mailbox.get_up();
+        }
         if until.is_some_and(|until| backend.now() > until + liveness.stall_tolerance) {
             stop.was_away(backend.now());
         }
-        unsettled += take_letters(&mut shard, &backend, plan.shard, mailbox);
+        // Who has found it awake has not rung: before it sleeps again it looks.
+        if rung {
+            unsettled += take_letters(&mut shard, &backend, plan.shard, mailbox);
+        }
         if woken && stop.give_up_at.is_none() && control.order() == Order::Drain {
             stop.give_up_at = Some(backend.now() + liveness.drain_within + DRAIN_SLACK);
             progress.hide();

@@ -31,6 +31,7 @@ use heartring_core::Instant;
 
 /// `CLOCK_MONOTONIC`, in which every deadline of a real backend is written. It stands still while the machine is
 /// suspended, as do the kernel's timeouts.
+#[inline]
 pub fn now() -> Instant {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
     let seconds = u64::try_from(time.tv_sec).expect("the monotonic clock starts at boot");

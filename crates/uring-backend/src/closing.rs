@@ -31,6 +31,7 @@ impl Drop for UringBackend {
         self.waker.retire();
         self.messages.ring_instead();
         self.ring.cancel_now(UserData::wake());
+        self.ring.cancel_now(UserData::alarm());
         for (conn, ops) in self.slots.iter() {
             for (op, request) in CANCELLED.into_iter().chain([(OpKind::Accept, Kind::Accept)]) {
                 if ops.contains(op) {
@@ -74,8 +75,7 @@ impl UringBackend {
     }
 
     pub(crate) fn close_plain(&mut self, conn: ConnId, sink: &mut impl FnMut(Instant, Completion<'_>)) {
-        let slot = self.slots.get(conn);
-        let (phase, fd) = (slot.phase, slot.fd.take());
+        let (phase, fd) = (self.slots.get(conn).phase, self.slots.take_fd(conn));
         if let (Some(fd), Phase::Closing(CloseHow::Abortive)) = (&fd, phase)
             && let Err(error) = heartring_socket::set_abortive(fd.as_fd())
         {

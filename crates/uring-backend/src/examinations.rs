@@ -41,7 +41,7 @@ impl UringBackend {
     }
 
     pub(crate) fn examine_plain(&mut self, conn: ConnId, sink: &mut impl FnMut(Instant, Completion<'_>)) {
-        let evidence = self.slots.get(conn).fd.as_ref().map(|fd| heartring_socket::examine(fd.as_fd()));
+        let evidence = self.slots.fd(conn).map(|fd| heartring_socket::examine(fd.as_fd()));
         self.examined(conn, evidence.unwrap_or_default(), sink);
     }
 

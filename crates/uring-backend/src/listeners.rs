@@ -72,7 +72,9 @@ impl UringBackend {
         match self.ring.accepted(slot.loan, cqe) {
             Ok((peer, fd)) => {
                 slot.phase = Phase::Open;
-                slot.fd = fd;
+                if let Some(fd) = fd {
+                    self.slots.put_fd(conn, fd);
+                }
                 self.ledger.sockets += 1;
                 sink(self.now, Completion::Accepted { listener, conn, peer });
             }

@@ -13,7 +13,6 @@ use heartring_core::{Completion, ConnId, Errno, Instant, OpKind, RecvEnd, WatchE
 use crate::backend::UringBackend;
 use crate::completion::Cqe;
 use crate::request_unsafe::Request;
-use crate::slots::Slot;
 use crate::user_data::Kind;
 
 /// What follows when a request has ended.
@@ -30,14 +29,14 @@ enum Next<End> {
 impl UringBackend {
     pub(crate) fn recv(&mut self, conn: ConnId, deadline: Option<Instant>) {
         self.begin(conn, OpKind::Recv);
-        self.slots.get(conn).recv_deadline = deadline.unwrap_or(Slot::NEVER);
+        if let Some(deadline) = deadline {
+            self.slots.leases.set(conn, deadline);
+        }
         self.arm_recv(conn);
     }
 
     fn arm_recv(&mut self, conn: ConnId) {
-        let deadline = self.slots.get(conn).recv_deadline;
-        let target = self.slots.target(conn);
-        let deadline = (deadline != Slot::NEVER).then_some(deadline);
+        let (target, deadline) = (self.slots.target(conn), self.slots.leases.get(conn));
         self.ring.push(Request::recv(conn, target, deadline));
     }
 
@@ -52,13 +51,15 @@ impl UringBackend {
         if !cqe.is_final() {
             return;
         }
-        match recv_next(cqe.result(), self.slots.get(conn), now) {
+        let is_closing = self.slots.get(conn).is_closing();
+        match recv_next(cqe.result(), is_closing, self.slots.leases.get(conn), now) {
             Next::Rearm => self.arm_recv(conn),
             Next::Park => {
                 self.slots.get(conn).recv_parked = true;
                 self.parked.push_back(conn);
             }
             Next::End(end) => {
+                self.slots.leases.clear(conn);
                 self.end(conn, OpKind::Recv);
                 sink(now, Completion::RecvEnded { conn, end });
                 self.join(conn);
@@ -84,6 +85,7 @@ impl UringBackend {
         conn: ConnId,
         sink: &mut impl FnMut(Instant, Completion<'_>),
     ) {
+        self.slots.leases.clear(conn);
         self.end(conn, OpKind::Recv);
         sink(self.now, Completion::RecvEnded { conn, end: RecvEnd::Cancelled });
         self.join(conn);
@@ -91,12 +93,11 @@ impl UringBackend {
 
     pub(crate) fn watch(&mut self, conn: ConnId, deadline: Instant) {
         self.begin(conn, OpKind::Watch);
-        self.slots.get(conn).watch_deadline = deadline;
-        self.arm_watch(conn);
+        self.slots.watches.set(conn, deadline);
+        self.arm_watch(conn, deadline);
     }
 
-    fn arm_watch(&mut self, conn: ConnId) {
-        let deadline = self.slots.get(conn).watch_deadline;
+    fn arm_watch(&mut self, conn: ConnId, deadline: Instant) {
         let target = self.slots.target(conn);
         self.ring.push(Request::watch(conn, target, deadline));
     }
@@ -107,9 +108,12 @@ impl UringBackend {
         result: Result<u32, Errno>,
         sink: &mut impl FnMut(Instant, Completion<'_>),
     ) {
-        match watch_next(result, self.slots.get(conn), self.now) {
-            Next::Rearm | Next::Park => self.arm_watch(conn),
+        let is_closing = self.slots.get(conn).is_closing();
+        let deadline = self.slots.watches.get(conn).expect("a watch has a deadline");
+        match watch_next(result, is_closing, deadline, self.now) {
+            Next::Rearm | Next::Park => self.arm_watch(conn, deadline),
             Next::End(end) => {
+                self.slots.watches.clear(conn);
                 self.end(conn, OpKind::Watch);
                 sink(self.now, Completion::WatchEnded { conn, end });
                 self.join(conn);
@@ -126,15 +130,18 @@ impl UringBackend {
     }
 }
 
-fn recv_next(result: Result<u32, Errno>, slot: &Slot, now: Instant) -> Next<RecvEnd> {
+fn recv_next(
+    result: Result<u32, Errno>,
+    is_closing: bool,
+    lease: Option<Instant>,
+    now: Instant,
+) -> Next<RecvEnd> {
     match result {
         Ok(0) => Next::End(RecvEnd::Eof),
-        Ok(_) | Err(Errno::ECANCELED | Errno::ENOBUFS | Errno::EAGAIN | Errno::EINTR)
-            if slot.is_closing() =>
-        {
+        Ok(_) | Err(Errno::ECANCELED | Errno::ENOBUFS | Errno::EAGAIN | Errno::EINTR) if is_closing => {
             Next::End(RecvEnd::Cancelled)
         }
-        Err(Errno::ECANCELED) if now >= slot.recv_deadline => Next::End(RecvEnd::Expired),
+        Err(Errno::ECANCELED) if lease.is_some_and(|deadline| now >= deadline) => Next::End(RecvEnd::Expired),
         Ok(_) | Err(Errno::ECANCELED) => Next::Rearm,
         // EAGAIN and EINTR: the kernel had no memory to park the request. Neither says anything of the peer.
         Err(Errno::ENOBUFS | Errno::EAGAIN | Errno::EINTR) => Next::Park,
@@ -142,11 +149,16 @@ fn recv_next(result: Result<u32, Errno>, slot: &Slot, now: Instant) -> Next<Recv
     }
 }
 
-fn watch_next(result: Result<u32, Errno>, slot: &Slot, now: Instant) -> Next<WatchEnd> {
+fn watch_next(
+    result: Result<u32, Errno>,
+    is_closing: bool,
+    deadline: Instant,
+    now: Instant,
+) -> Next<WatchEnd> {
     match result {
         Ok(_) => Next::End(WatchEnd::Ready),
-        Err(Errno::ECANCELED) if slot.is_closing() => Next::End(WatchEnd::Cancelled),
-        Err(Errno::ECANCELED) if now >= slot.watch_deadline => Next::End(WatchEnd::Expired),
+        Err(Errno::ECANCELED) if is_closing => Next::End(WatchEnd::Cancelled),
+        Err(Errno::ECANCELED) if now >= deadline => Next::End(WatchEnd::Expired),
         Err(Errno::ECANCELED) => Next::Rearm,
         Err(errno) => Next::End(WatchEnd::Failed(errno)),
     }
@@ -154,38 +166,30 @@ fn watch_next(result: Result<u32, Errno>, slot: &Slot, now: Instant) -> Next<Wat
 
 #[cfg(test)]
 mod tests {
-    use heartring_core::{CloseHow, ListenerId};
-
     use super::*;
-    use crate::slots::{Phase, Slots};
 
     const DEADLINE: Instant = Instant::from_nanos(100);
     const EARLY: Instant = Instant::from_nanos(99);
 
-    fn judge(phase: Phase) -> impl Fn(Result<u32, Errno>, Instant) -> (Next<RecvEnd>, Next<WatchEnd>) {
-        let mut slots = Slots::default();
-        let conn = ConnId::new(0, 0);
-        let slot = slots.occupy(conn, ListenerId(0));
-        (slot.phase, slot.recv_deadline, slot.watch_deadline) = (phase, DEADLINE, DEADLINE);
-        let slots = std::cell::RefCell::new(slots);
+    fn judge(is_closing: bool) -> impl Fn(Result<u32, Errno>, Instant) -> (Next<RecvEnd>, Next<WatchEnd>) {
         move |result, now| {
-            let mut slots = slots.borrow_mut();
-            let slot = slots.get(conn);
-            (recv_next(result, slot, now), watch_next(result, slot, now))
+            let recv = recv_next(result, is_closing, Some(DEADLINE), now);
+            (recv, watch_next(result, is_closing, DEADLINE, now))
         }
     }
 
     #[test]
     fn a_cancellation_is_an_expiry_only_from_the_deadline_on() {
-        let judge = judge(Phase::Open);
+        let judge = judge(false);
         let expired = (Next::End(RecvEnd::Expired), Next::End(WatchEnd::Expired));
         assert_eq!(judge(Err(Errno::ECANCELED), DEADLINE), expired);
         assert_eq!(judge(Err(Errno::ECANCELED), EARLY), (Next::Rearm, Next::Rearm));
+        assert_eq!(recv_next(Err(Errno::ECANCELED), false, None, DEADLINE), Next::Rearm, "it has no lease");
     }
 
     #[test]
     fn a_cancellation_while_closing_is_one() {
-        let judge = judge(Phase::Closing(CloseHow::Orderly));
+        let judge = judge(true);
         let cancelled = (Next::End(RecvEnd::Cancelled), Next::End(WatchEnd::Cancelled));
         assert_eq!(judge(Err(Errno::ECANCELED), DEADLINE), cancelled);
         assert_eq!(judge(Ok(7), EARLY).0, Next::End(RecvEnd::Cancelled), "it is not armed again");
@@ -194,7 +198,7 @@ mod tests {
 
     #[test]
     fn data_without_more_goes_on_and_scarcity_parks() {
-        let judge = judge(Phase::Open);
+        let judge = judge(false);
         assert_eq!(judge(Ok(7), DEADLINE).0, Next::Rearm);
         assert_eq!(judge(Err(Errno::ENOBUFS), DEADLINE).0, Next::Park);
         let reset = judge(Err(Errno::ECONNRESET), EARLY);

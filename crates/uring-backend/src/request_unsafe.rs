@@ -136,6 +136,11 @@ impl Request {
         Self::one(entry, UserData::wake())
     }
 
+    /// The timer that ends sleeps: `entry` is one that [`Ring`](crate::ring_unsafe::Ring) has made, which owns the time.
+    pub(crate) fn alarm(entry: Entry) -> Self {
+        Self::one(entry, UserData::alarm())
+    }
+
     /// Wakes another ring, of which `ring` is a descriptor. It completes there, and here only if it fails. The kernel is
     /// done with it when it has taken it from the queue: it does not wait for the target.
     pub(crate) fn message(number: u32, ring: RawFd) -> Self {

@@ -20,6 +20,8 @@ use crate::setup::Features;
 pub(crate) enum Sleep {
     /// Not at all: hand over, collect, return.
     No,
+    /// Until a completion, of which the alarm is one.
+    UntilAlarm,
     /// Until a completion or that instant.
     Until {
         until: Option<Instant>,
@@ -67,6 +69,13 @@ impl RingFd {
         // After the shorter wait the kernel returns even with nothing if there is no longer one; so there is always one.
         let end = until.unwrap_or_else(|| now() + Duration::from_hours(24));
         self.wait(submit, Sleep::COMPANY, flags, Some(timespec(end)), gather.as_micros() as u32)
+    }
+
+    /// Hands over `submit` entries and sleeps until there is a completion.
+    pub(crate) fn sleep_until_completion(&self, submit: u32, features: &Features) -> io::Result<u32> {
+        let mut flags = EnterFlags::GETEVENTS;
+        flags.set(EnterFlags::NO_IOWAIT, features.no_iowait);
+        self.call(submit, 1, flags, None)
     }
 
     /// Waits up to `within` for `want` completions; hands over nothing.

@@ -36,6 +36,14 @@ const QUIESCE_STEP: Duration = Duration::from_millis(10);
 /// A chain has at most two entries.
 const CHAIN_MAX: usize = 2;
 
+/// A timeout request of which at most one is under way.
+struct Alarm {
+    /// What the kernel reads when the request is handed over. Written only while there is none.
+    time: Box<Timespec>,
+    /// When it goes off; `None` if it has.
+    at: Option<Instant>,
+}
+
 /// One io_uring instance. It belongs to the thread that made it (`SINGLE_ISSUER`), hence the raw pointer: `IoUring` is
 /// `Send` and `Sync` although the kernel forbids it.
 pub(crate) struct Ring {
@@ -53,6 +61,8 @@ pub(crate) struct Ring {
     /// queue has entries, used in turn: when one comes round again, its chain has left the queue.
     timespecs: Box<[Timespec]>,
     timespec_next: usize,
+    /// The timer that ends sleeps. A timeout given to each enter would be armed and taken back once per wake-up.
+    alarm: Alarm,
     /// Requests for which the queue had no room and the kernel no time.
     backlog: VecDeque<Request>,
     /// Final completions that are owed for the requests pushed so far.
@@ -83,6 +93,7 @@ impl Ring {
             addresses_spare: Vec::new(),
             timespecs: timespecs.into_boxed_slice(),
             timespec_next: 0,
+            alarm: Alarm { time: Box::new(Timespec::new()), at: None },
             backlog: VecDeque::new(),
             owed: 0,
             owed_unseen: 0,
@@ -177,6 +188,19 @@ impl Ring {
         Some(unsafe { OwnedFd::from_raw_fd(fd.cast_signed()) })
     }
 
+    /// Sees to it that a completion comes at `until` or before; false if a timer is under way that goes off too late. Nearly always
+    /// the sleep ends by something else, and the next one has a later end.
+    pub(crate) fn has_alarm_by(&mut self, until: Instant) -> bool {
+        if let Some(at) = self.alarm.at {
+            return at <= until;
+        }
+        self.alarm.at = Some(until);
+        *self.alarm.time = timespec(until);
+        let entry = opcode::Timeout::new(&raw const *self.alarm.time).flags(TimeoutFlags::ABS).build();
+        self.push(Request::alarm(entry));
+        true
+    }
+
     /// Hands everything over and waits as told.
     ///
     /// # Errors
@@ -187,7 +211,10 @@ impl Ring {
         let submit = self.uring_submission_len();
         let result = match sleep {
             Sleep::Until { until, gather } if all => self.fd.sleep(submit, until, gather, &self.features),
-            Sleep::Until { .. } | Sleep::No => self.fd.enter(submit, EnterFlags::GETEVENTS),
+            Sleep::UntilAlarm if all => self.fd.sleep_until_completion(submit, &self.features),
+            Sleep::Until { .. } | Sleep::UntilAlarm | Sleep::No => {
+                self.fd.enter(submit, EnterFlags::GETEVENTS)
+            }
         };
         // Which of them the kernel took we know only if all: assume the worst.
         self.owed_unseen = 0;
@@ -200,6 +227,9 @@ impl Ring {
         let cqe = Cqe::new(UserData::from_raw(entry.user_data()), entry.result(), entry.flags());
         if cqe.name().parts().0.is_owed() && cqe.is_final() {
             self.owed = self.owed.checked_sub(1).expect("a second final completion of one request");
+        }
+        if cqe.name() == UserData::alarm() {
+            self.alarm.at = None;
         }
         Some(cqe)
     }
@@ -261,7 +291,7 @@ impl Ring {
         };
         let mut queue = self.uring.submission();
         // SAFETY: whatever the entries point at lives until their final completions: lent memory in `payloads` and
-        // `addresses` (see `send` and `accept`), timespecs until the hand-over (see `timespecs`), statics for ever. The
+        // `addresses` (see `send` and `accept`), timespecs until the hand-over (see `timespecs` and `Alarm`), statics for ever. The
         // safe constructors of `Request` point at nothing else.
         unsafe { queue.push_multiple(entries) }.expect("there was room");
         self.owed += request.owes;
@@ -355,7 +385,8 @@ impl Ring {
             | Kind::Cancel
             | Kind::Wake
             | Kind::Message
-            | Kind::Rung => {}
+            | Kind::Rung
+            | Kind::Alarm => {}
         }
     }
 }

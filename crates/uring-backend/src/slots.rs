@@ -1,8 +1,10 @@
-//! What the backend remembers of each connection: 32 bytes.
+//! What the backend remembers of each connection: 12 bytes.
 //!
-//! Owns the records and, on old kernels, the plain descriptors. It does not decide anything. Invariant: a record is found
+//! Owns the records, and beside them what few connections have: deadlines in flight, and, on old kernels, plain descriptors. It
+//! does not decide anything. Invariant: a record is found
 //! only under the id of its present occupant; whoever asks with another has a bug, and panics.
 
+use std::collections::HashMap;
 use std::os::fd::{AsRawFd, OwnedFd};
 
 use heartring_core::{CloseHow, ConnId, Instant, ListenerId, OpSet};
@@ -26,34 +28,16 @@ pub(crate) struct Slot {
     generation: u32,
     /// The number of what is lent to the kernel: an address buffer while accepting, a payload while sending.
     pub(crate) loan: u32,
-    /// The socket, where it is not a direct descriptor.
-    pub(crate) fd: Option<OwnedFd>,
     pub(crate) phase: Phase,
     /// Ops without their terminal completion.
     pub(crate) ops: OpSet,
     /// The `Recv` in flight has no request in the kernel: it waits for a buffer.
     pub(crate) recv_parked: bool,
-    /// The lease of the `Recv` in flight; [`Slot::NEVER`] without one.
-    pub(crate) recv_deadline: Instant,
-    /// The deadline of the `Watch` in flight.
-    pub(crate) watch_deadline: Instant,
 }
 
 impl Slot {
-    /// The end of time.
-    pub(crate) const NEVER: Instant = Instant::from_nanos(u64::MAX);
-
     const fn free() -> Self {
-        Self {
-            generation: 0,
-            loan: 0,
-            fd: None,
-            phase: Phase::Free,
-            ops: OpSet::EMPTY,
-            recv_parked: false,
-            recv_deadline: Self::NEVER,
-            watch_deadline: Self::NEVER,
-        }
+        Self { generation: 0, loan: 0, phase: Phase::Free, ops: OpSet::EMPTY, recv_parked: false }
     }
 
     pub(crate) const fn is_closing(&self) -> bool {
@@ -65,9 +49,44 @@ impl Slot {
 #[derive(Debug, Default)]
 pub(crate) struct Slots {
     records: Vec<Slot>,
+    /// The sockets, by slot, where they are not direct descriptors; else it stays empty.
+    fds: Vec<Option<OwnedFd>>,
+    /// The leases of the `Recv`s in flight that have one.
+    pub(crate) leases: Deadlines,
+    /// The deadlines of the `Watch`es in flight.
+    pub(crate) watches: Deadlines,
 }
 
+/// Deadlines of ops in flight, by slot. Under most strategies only those whose beat is overdue have one.
+#[derive(Debug, Default)]
+pub(crate) struct Deadlines(HashMap<u32, Instant>);
+
+impl Deadlines {
+    pub(crate) fn set(&mut self, conn: ConnId, deadline: Instant) {
+        self.0.insert(conn.slot(), deadline);
+    }
+
+    pub(crate) fn get(&self, conn: ConnId) -> Option<Instant> {
+        self.0.get(&conn.slot()).copied()
+    }
+
+    pub(crate) fn clear(&mut self, conn: ConnId) {
+        if self.0.remove(&conn.slot()).is_some() && self.0.is_empty() {
+            self.0 = HashMap::new(); // What a mass of them needed is not kept for the next.
+        }
+    }
+}
+
+/// Slots for which memory is set aside at once. The kernel gives it page by page; what grows by being copied leaves its former
+/// places behind.
+const SET_ASIDE_MAX: u32 = 1 << 15;
+
 impl Slots {
+    /// For about so many slots; there may be more.
+    pub(crate) fn new(slots: u32) -> Self {
+        Self { records: Vec::with_capacity(slots.min(SET_ASIDE_MAX) as usize), ..Self::default() }
+    }
+
     /// Gives a free slot to `conn`, which is about to be accepted from `listener`.
     pub(crate) fn occupy(&mut self, conn: ConnId, listener: ListenerId) -> &mut Slot {
         let index = conn.slot() as usize;
@@ -99,10 +118,32 @@ impl Slots {
 
     /// Where the socket of `conn` is.
     pub(crate) fn target(&mut self, conn: ConnId) -> Target {
-        match &self.get(conn).fd {
+        match self.fd(conn) {
             Some(fd) => Target::Plain(fd.as_raw_fd()),
             None => Target::Direct(conn.slot()),
         }
+    }
+
+    /// The socket of `conn`, if it is a plain descriptor.
+    pub(crate) fn fd(&mut self, conn: ConnId) -> Option<&OwnedFd> {
+        self.get(conn); // It exists.
+        self.fds.get(conn.slot() as usize)?.as_ref()
+    }
+
+    /// Gives `conn` its socket, a plain descriptor.
+    pub(crate) fn put_fd(&mut self, conn: ConnId, fd: OwnedFd) {
+        let index = conn.slot() as usize;
+        if index >= self.fds.len() {
+            self.fds.resize_with(index + 1, || None);
+        }
+        let before = self.fds[index].replace(fd);
+        assert!(before.is_none(), "{conn} has a socket already");
+    }
+
+    /// Takes it away, to close it.
+    pub(crate) fn take_fd(&mut self, conn: ConnId) -> Option<OwnedFd> {
+        self.get(conn); // It exists.
+        self.fds.get_mut(conn.slot() as usize)?.take()
     }
 }
 
@@ -112,7 +153,7 @@ mod tests {
 
     #[test]
     fn a_slot_is_small() {
-        assert!(size_of::<Slot>() <= 32, "{}", size_of::<Slot>());
+        assert!(size_of::<Slot>() <= 12, "{}", size_of::<Slot>());
     }
 
     #[test]

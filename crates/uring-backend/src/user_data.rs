@@ -41,11 +41,13 @@ pub(crate) enum Kind {
     Message,
     /// No request of this ring, but a message from another; the connection means nothing.
     Rung,
+    /// The timer that ends sleeps; the connection means nothing.
+    Alarm,
 }
 
 impl Kind {
     /// In the order of their numbers, which start at one: a `user_data` of zero is nobody's.
-    const ALL: [Self; 15] = [
+    const ALL: [Self; 16] = [
         Self::Accept,
         Self::Recv,
         Self::RecvDeadline,
@@ -61,6 +63,7 @@ impl Kind {
         Self::Wake,
         Self::Message,
         Self::Rung,
+        Self::Alarm,
     ];
 
     /// Whether the kernel owes a request of this kind exactly one final completion. The others complete only when they
@@ -91,6 +94,11 @@ impl UserData {
     /// The name of a message from another ring.
     pub(crate) const fn rung() -> Self {
         Self::new(Kind::Rung, ConnId::new(0, 0))
+    }
+
+    /// The name of the timer that ends sleeps.
+    pub(crate) const fn alarm() -> Self {
+        Self::new(Kind::Alarm, ConnId::new(0, 0))
     }
 
     pub(crate) const fn raw(self) -> u64 {

@@ -12,6 +12,7 @@ use crate::deadlines::{DEADLINE_AHEAD_MAX, Tick};
 use crate::handler::Handler;
 use crate::id::ConnId;
 use crate::record::Record;
+use crate::slots::Deadline::Stall;
 use crate::state::Standing;
 use crate::time::Instant;
 
@@ -37,10 +38,10 @@ impl<H: Handler> Shard<H> {
     /// have passed by more than a day are moved up to a day ago. `before` is when all lay within a day.
     fn keep_in_reach(&mut self, before: Instant) {
         let oldest = self.table.now - DEADLINE_AHEAD_MAX;
-        self.table.beats.pull_up(oldest, before);
-        self.table.stalls.pull_up(oldest, before);
+        self.table.conns.pull_up(oldest, before);
         let of_records = self.table.conns.values_mut().flat_map(Record::ticks_mut);
-        for tick in of_records.chain(self.table.partials.ticks_mut()) {
+        let of_claims = self.table.claims.ticks_mut();
+        for tick in of_records.chain(of_claims).chain(self.table.partials.ticks_mut()) {
             *tick = tick.not_before(oldest, before);
         }
     }
@@ -73,7 +74,7 @@ impl<H: Handler> Shard<H> {
 
     pub(super) fn postpone_stall(&mut self, id: ConnId) {
         self.table.stats.postponed += 1;
-        self.table.stalls.set(id.slot(), Tick::at_or_after(self.amnesty_until));
+        self.table.conns.set(Stall, id.slot(), Tick::at_or_after(self.amnesty_until));
     }
 
     /// Every peer gets another beat.

@@ -12,11 +12,12 @@ use super::Shard;
 use crate::cause::{Cause, Closed};
 use crate::conn::Conns;
 use crate::deadlines::{Tick, Ticks};
-use crate::errno::{Errno, PeerNews};
+use crate::errno::{Errno, PeerNews, SmallErrno};
 use crate::evidence::{Evidence, SocketEvidence};
 use crate::handler::Handler;
 use crate::id::ConnId;
 use crate::op::{CloseHow, Op, OpKind, RecvEnd};
+use crate::slots::Deadline::{Beat, Stall};
 use crate::state::{AfterFlush, Event, State, Step};
 
 /// How long the last bytes of a grace period may take to be read, and a recv to end after a send has met the error.
@@ -83,7 +84,7 @@ impl<H: Handler> Shard<H> {
     pub(super) fn finish(&mut self, id: ConnId, closed: &Closed, exit: Option<CloseHow>) {
         self.table.stats.count_closed(&closed.cause);
         self.table.drop_partial(id);
-        self.table.beats.clear(id.slot());
+        self.table.conns.clear(Beat, id.slot());
         let record = self.table.conns.get(id).expect("the caller has found it");
         self.doors.leave(record.peer.into());
         let exit = match exit {
@@ -165,7 +166,7 @@ impl<H: Handler> Shard<H> {
         record.state.transition(Event::Condemned(Box::new(closed)));
         record.looks = 0;
         self.table.drop_queue(id);
-        self.table.stalls.set(id.slot(), until);
+        self.table.conns.set(Stall, id.slot(), until);
         self.table.emit(id, OpKind::Shutdown, Op::Shutdown { conn: id });
         if !self.table.in_flight(id, OpKind::Recv) {
             self.table.emit_recv(id);
@@ -176,9 +177,9 @@ impl<H: Handler> Shard<H> {
     pub(super) fn grace_over(&mut self, id: ConnId) {
         if self.is_amnesty() {
             let until = Tick::at_or_after(self.amnesty_until);
-            return self.table.stalls.set(id.slot(), until);
+            return self.table.conns.set(Stall, id.slot(), until);
         }
-        self.table.stalls.clear(id.slot());
+        self.table.conns.clear(Stall, id.slot());
         if !self.table.in_flight(id, OpKind::Examine) {
             self.table.emit(id, OpKind::Examine, Op::Examine { conn: id });
         }
@@ -189,7 +190,7 @@ impl<H: Handler> Shard<H> {
         let record = self.table.conns.get_mut(id).expect("the caller has found it");
         record.looks += 1;
         if unread && record.looks == 1 {
-            self.table.stalls.set(id.slot(), again);
+            self.table.conns.set(Stall, id.slot(), again);
         } else {
             self.end_grace(id, CloseHow::Abortive);
         }
@@ -245,7 +246,7 @@ impl<H: Handler> Shard<H> {
         let until = self.table.now_tick.plus(Ticks::of(within));
         let record = self.table.conns.get_mut(id).expect("the caller has found it");
         record.state.transition(Event::Ended(Step::Flush { then }));
-        self.table.stalls.set(id.slot(), until);
+        self.table.conns.set(Stall, id.slot(), until);
         self.advance_flush(id);
     }
 
@@ -283,14 +284,14 @@ impl<H: Handler> Shard<H> {
         if matches!(record.state, State::Closing(Step::Flush { .. } | Step::Fin)) {
             self.release_with(id, CloseHow::Abortive);
         } else {
-            self.table.stalls.clear(id.slot());
+            self.table.conns.clear(Stall, id.slot());
         }
     }
 
     /// The last step: the backend ends what is in flight and closes the socket; `Closed` frees the slot.
     pub(super) fn release_with(&mut self, id: ConnId, how: CloseHow) {
         self.table.drop_queue(id);
-        self.table.stalls.clear(id.slot());
+        self.table.conns.clear(Stall, id.slot());
         let record = self.table.conns.get_mut(id).expect("the caller has found it");
         record.state.transition(Event::Ended(Step::Release));
         self.table.emit(id, OpKind::Close, Op::Close { conn: id, how });
@@ -326,13 +327,13 @@ impl<H: Handler> Shard<H> {
         match &record.state {
             State::Closing(_) => self.release_with(id, CloseHow::Abortive),
             // The verdict is under way. If it is an acquittal, the recv ends without knowing why.
-            State::Suspect(_) => record.send_errno = Some(errno),
+            State::Suspect(_) => record.send_errno = Some(SmallErrno::of(errno)),
             State::Greeting | State::Live | State::Overdue => {
-                record.send_errno = Some(errno);
+                record.send_errno = Some(SmallErrno::of(errno));
                 if errno.peer_news() == PeerNews::None {
                     self.end_with(id, Cause::Os(errno), Some(errno));
                 } else {
-                    self.table.stalls.set(id.slot(), soon);
+                    self.table.conns.set(Stall, id.slot(), soon);
                 }
             }
             State::Accepting | State::Grace(_) => {}

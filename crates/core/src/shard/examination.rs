@@ -12,6 +12,7 @@ use crate::deadlines::{Tick, Ticks};
 use crate::evidence::{Evidence, SocketEvidence};
 use crate::handler::Handler;
 use crate::id::ConnId;
+use crate::slots::Deadline::Stall;
 use crate::state::{Accusation, Event, Standing, State};
 
 /// How often evidence acquits in a row, without a valid frame. A peer that sends garbage for ever is not alive.
@@ -50,10 +51,11 @@ impl<H: Handler> Shard<H> {
     /// The accused gets the time that it takes to be told what speaks for it, which is as long as our own thread may be late.
     pub(super) fn acquit(&mut self, id: ConnId, accusation: Accusation) {
         let recheck = self.table.now_tick.plus(Ticks::of(self.table.liveness.stall_tolerance));
+        let overdue_after = self.table.conns.overdue_after(id.slot());
         let record = self.table.conns.get_mut(id).expect("the accused exists");
         record.looks += 1;
         record.state.transition(Event::Acquitted);
-        let (overdue_at, deadline) = (record.proved.plus(record.overdue_after), record.deadline);
+        let (overdue_at, deadline) = (record.proved.plus(overdue_after), record.deadline);
         let hello_within = Ticks::of(self.table.liveness.hello_within);
         let hello_due = Tick::at_or_after(record.opened_at).plus(hello_within);
         if accusation.cause == Cause::FrameStalled
@@ -71,7 +73,7 @@ impl<H: Handler> Shard<H> {
         }
         self.put_back_stalls(id);
         if accusation.cause == Cause::SlowConsumer {
-            self.table.stalls.set(id.slot(), recheck); // Else its send would be due again at once.
+            self.table.conns.set(Stall, id.slot(), recheck); // Else its send would be due again at once.
         }
         self.keep_receiving(id);
     }
@@ -81,7 +83,7 @@ impl<H: Handler> Shard<H> {
     pub(super) fn put_back_stalls(&mut self, id: ConnId) {
         if self.table.conns.get(id).is_some_and(|record| record.send_errno.is_some()) {
             let soon = self.table.now_tick.plus(Ticks::of(LAST_LOOK));
-            self.table.stalls.set(id.slot(), soon);
+            self.table.conns.set(Stall, id.slot(), soon);
         } else {
             self.table.reset_stall(id);
         }
@@ -96,11 +98,11 @@ impl<H: Handler> Shard<H> {
             self.table.stats.lateness.record(lateness);
         }
         self.table.stats.early += u64::from(accusation.deadline.is_some_and(|deadline| now < deadline));
-        let overdue_at = record.proved.plus(record.overdue_after);
+        let overdue_after = self.table.conns.overdue_after(id.slot());
+        let overdue_at = record.proved.plus(overdue_after);
         let asked = self.table.sends_since(id, overdue_at);
         // A socket that has failed meanwhile has nothing unsent either.
-        let stuck =
-            asked && accusation.errno.is_none() && is_stuck(&evidence, record.overdue_after.duration());
+        let stuck = asked && accusation.errno.is_none() && is_stuck(&evidence, overdue_after.duration());
         let unsent = socket.unsent.is_some_and(|bytes| bytes > 0);
         let cause = if accusation.cause == Cause::HeartbeatMissed && stuck {
             Cause::PeerStuck

@@ -118,7 +118,7 @@ impl<H: Handler> Shard<H> {
         if let Some(record) = self.table.conns.get(id)
             && matches!(record.state, State::Live)
         {
-            let due = self.table.now_tick.plus(record.overdue_after);
+            let due = self.table.now_tick.plus(self.table.conns.overdue_after(id.slot()));
             self.expect_by(id, due);
         }
         self.table.reset_stall(id);
@@ -180,16 +180,13 @@ impl<H: Handler> Shard<H> {
 
     /// Keeps the end of a stream whose claim is undecided; gives it back otherwise.
     pub(super) fn hold_end(&mut self, id: ConnId, end: RecvEnd) -> Option<RecvEnd> {
-        match self.table.claim_of_mut(id).map(|claim| &mut claim.state) {
-            Some(ClaimState::Asked { end: held, .. }) if matches!(end, RecvEnd::Eof | RecvEnd::Failed(_)) => {
-                // A recv that is armed again ends with a bare end of stream: the first end says why.
-                held.get_or_insert(end);
-                None
-            }
-            Some(ClaimState::Asked { .. } | ClaimState::Granted { .. } | ClaimState::Revoked) | None => {
-                Some(end)
-            }
+        if !matches!(end, RecvEnd::Eof | RecvEnd::Failed(_)) {
+            return Some(end);
         }
+        let Some(held) = self.table.held_end_mut(id) else { return Some(end) };
+        // A recv that is armed again ends with a bare end of stream: the first end says why.
+        held.get_or_insert(end);
+        None
     }
 
     /// Deals with what was held back while a claim was undecided.

@@ -11,6 +11,7 @@ use crate::handler::Handler;
 use crate::id::ConnId;
 use crate::partials::PartialId;
 use crate::protocol::{Decoded, FrameKind, Protocol};
+use crate::slots::Deadline::Beat;
 use crate::state::{Event, Standing, State};
 
 /// What came of decoding a run of bytes.
@@ -26,6 +27,9 @@ enum Decoding {
 impl<H: Handler> Shard<H> {
     pub(super) fn received(&mut self, id: ConnId, bytes: &[u8]) {
         self.table.stats.received_bytes += bytes.len() as u64;
+        if self.table.conns.is_ordinary(id) {
+            return self.decode_fresh(id, bytes); // Its record is not looked at: it is cold.
+        }
         let Some(record) = self.table.conns.get(id) else { return };
         if !record.state.delivers() {
             return; // Closing: what still comes is discarded.
@@ -33,10 +37,13 @@ impl<H: Handler> Shard<H> {
         if record.is_undecided() {
             return self.hold_bytes(id, bytes);
         }
-        match record.partial {
-            None => self.decode_fresh(id, bytes),
-            Some(partial) => self.decode_partial(id, partial, bytes),
+        if let Some(partial) = record.partial {
+            return self.decode_partial(id, partial, bytes);
         }
+        if matches!(record.state, State::Live) {
+            self.table.conns.note_ordinary(id);
+        }
+        self.decode_fresh(id, bytes);
     }
 
     /// Decodes where the bytes lie and keeps the rest.
@@ -120,9 +127,12 @@ impl<H: Handler> Shard<H> {
                         return Decoding::Ended;
                     }
                     self.frame(id, kind, payload);
+                    (used, seen) = (used + length, 0);
+                    if self.table.conns.is_ordinary(id) {
+                        continue; // Nothing has become of it meanwhile.
+                    }
                     let record = self.table.conns.get(id).filter(|record| record.state.delivers());
                     let Some(record) = record else { return Decoding::Ended };
-                    (used, seen) = (used + length, 0);
                     if record.is_undecided() {
                         return Decoding::Held { used };
                     }
@@ -146,13 +156,18 @@ impl<H: Handler> Shard<H> {
 
     /// One complete valid frame: proof of life first, then whatever it says.
     fn frame(&mut self, id: ConnId, kind: FrameKind, payload: &[u8]) {
-        self.prove(id);
+        let now = self.table.now_tick;
+        let is_ordinary = self.table.conns.beat_if_ordinary(id, now);
+        if !is_ordinary {
+            self.prove(id);
+        }
         self.table.stats.frames += 1;
         if matches!(kind, FrameKind::Beat | FrameKind::Ping | FrameKind::Pong) {
             self.table.stats.beats += 1;
         }
-        let record = self.table.conns.get_mut(id).expect("it delivers");
-        if let State::Grace(closed) = &mut record.state {
+        if !is_ordinary
+            && let Some(State::Grace(closed)) = self.table.conns.get_mut(id).map(|record| &mut record.state)
+        {
             closed.late_bytes += payload.len() as u64;
             self.table.stats.late_frames += 1;
             self.table.stats.late_bytes += payload.len() as u64;
@@ -181,10 +196,10 @@ impl<H: Handler> Shard<H> {
     /// The peer lives: its deadline moves. For a live connection that is one store.
     pub(super) fn prove(&mut self, id: ConnId) {
         let table = &mut self.table;
+        let due = table.now_tick.plus(table.conns.overdue_after(id.slot()));
         let record = table.conns.get_mut(id).expect("it delivers");
-        let due = table.now_tick.plus(record.overdue_after);
         match record.state {
-            State::Live => table.beats.touch(id.slot(), due),
+            State::Live => table.conns.touch(Beat, id.slot(), due), // Not an ordinary one, or it had not come to this.
             // It speaks, but has not said who it is: the hello deadline stands.
             State::Greeting if self.claim_required && !record.is_identified() => {}
             State::Suspect(ref accusation)

@@ -9,11 +9,12 @@ use super::Shard;
 use crate::cause::{Cause, Refusal};
 use crate::config::DeadlineStrategy;
 use crate::deadlines::{Tick, Ticks};
-use crate::errno::{Errno, PeerNews};
+use crate::errno::{Errno, PeerNews, SmallErrno};
 use crate::handler::Handler;
 use crate::id::ConnId;
 use crate::op::{Op, OpKind, RecvEnd, WatchEnd};
 use crate::protocol::Protocol;
+use crate::slots::Deadline::{Beat, Stall};
 use crate::state::{Accusation, Event, Standing, State};
 use crate::time::Instant;
 
@@ -22,21 +23,21 @@ impl<H: Handler> Shard<H> {
     pub(super) fn speak_verdicts(&mut self) {
         let mut due = std::mem::take(&mut self.due);
         let (now, max) = (self.table.now, self.table.limits.verdicts_per_turn_max as usize);
-        self.table.stats.sweeps += u64::from(self.table.beats.sweep(now, max, &mut due));
+        self.table.stats.sweeps += u64::from(self.table.conns.sweep(Beat, now, max, &mut due));
         for slot in due.drain(..) {
             match self.table.conns.id_of(slot) {
                 Some(id) => {
                     self.beat_due(id);
                     self.keep_receiving(id);
                 }
-                None => self.table.beats.clear(slot),
+                None => self.table.conns.clear(Beat, slot),
             }
         }
-        self.table.stats.sweeps += u64::from(self.table.stalls.sweep(now, max, &mut due));
+        self.table.stats.sweeps += u64::from(self.table.conns.sweep(Stall, now, max, &mut due));
         for slot in due.drain(..) {
             match self.table.conns.id_of(slot) {
                 Some(id) => self.stall_due(id),
-                None => self.table.stalls.clear(slot),
+                None => self.table.conns.clear(Stall, slot),
             }
         }
         self.due = due;
@@ -45,12 +46,12 @@ impl<H: Handler> Shard<H> {
     /// Sets when a connection must have proved something, and has somebody watch it.
     pub(super) fn expect_by(&mut self, id: ConnId, due: Tick) {
         match self.table.strategy {
-            DeadlineStrategy::Sweep | DeadlineStrategy::Linked => self.table.beats.set(id.slot(), due),
+            DeadlineStrategy::Sweep | DeadlineStrategy::Linked => self.table.conns.set(Beat, id.slot(), due),
             DeadlineStrategy::Lease if self.kernel_is_later(id, OpKind::Recv, due) => {
-                self.table.beats.set(id.slot(), due);
+                self.table.conns.set(Beat, id.slot(), due);
             }
             // The recv in flight, or the one about to be armed, ends at or before it.
-            DeadlineStrategy::Lease => self.table.beats.touch(id.slot(), due),
+            DeadlineStrategy::Lease => self.table.conns.touch(Beat, id.slot(), due),
         }
     }
 
@@ -70,7 +71,7 @@ impl<H: Handler> Shard<H> {
             let later = self.table.now_tick.plus(Ticks::of(self.table.liveness.hello_within));
             return self.expect_by(id, later);
         }
-        let due = self.table.beats.get(slot).unwrap_or(record.deadline).near(self.table.now);
+        let due = self.table.conns.due(Beat, slot).unwrap_or(record.deadline).near(self.table.now);
         match record.state.standing() {
             Some(Standing::Live) => self.beat_missing(id),
             Some(Standing::Greeting) if self.is_amnesty() => self.postpone(id),
@@ -80,14 +81,15 @@ impl<H: Handler> Shard<H> {
                 let deadline = record.deadline.near(self.table.now);
                 self.accuse(id, Cause::HeartbeatMissed, Some(deadline), None);
             }
-            None => self.table.beats.clear(slot),
+            None => self.table.conns.clear(Beat, slot),
         }
     }
 
     fn beat_missing(&mut self, id: ConnId) {
-        let Some(overdue_at) = self.table.beats.get(id.slot()) else { return };
+        let Some(overdue_at) = self.table.conns.due(Beat, id.slot()) else { return };
+        let overdue_after = self.table.conns.overdue_after(id.slot());
         let record = self.table.conns.get_mut(id).expect("it is live");
-        record.proved = overdue_at.minus(record.overdue_after);
+        record.proved = overdue_at.minus(overdue_after);
         record.deadline = record.proved.plus(record.dead_within);
         record.state.transition(Event::BeatMissing);
         let deadline = record.deadline;
@@ -104,13 +106,13 @@ impl<H: Handler> Shard<H> {
     pub(super) fn watch(&mut self, id: ConnId, until: Tick) {
         let slot = id.slot();
         match self.table.strategy {
-            DeadlineStrategy::Sweep => self.table.beats.set(slot, until),
+            DeadlineStrategy::Sweep => self.table.conns.set(Beat, slot, until),
             DeadlineStrategy::Linked => {
                 // From here on the kernel judges between byte and deadline. A watch that is still in flight from the last
                 // time ends before, and then this one follows.
-                self.table.beats.clear(slot);
+                self.table.conns.clear(Beat, slot);
                 if self.kernel_is_later(id, OpKind::Watch, until) {
-                    self.table.beats.set(slot, until);
+                    self.table.conns.set(Beat, slot, until);
                 } else if !self.table.in_flight(id, OpKind::Watch) {
                     if !self.table.in_flight(id, OpKind::Recv) {
                         self.table.emit_recv(id); // A watch stands beside a recv.
@@ -141,7 +143,7 @@ impl<H: Handler> Shard<H> {
                 if self.may_judge() {
                     self.beat_due(id);
                 } else {
-                    self.table.beats.set(id.slot(), deadline);
+                    self.table.conns.set(Beat, id.slot(), deadline);
                 }
             }
             // A watch from an earlier silence: the present one has its own deadline.
@@ -149,9 +151,9 @@ impl<H: Handler> Shard<H> {
             // Something came that has not proved life so far (half a frame), or the kernel cannot watch: the sweep does, for as
             // long. After an acquittal or a stall that is beyond the deadline: what woke the watch are the bytes that lie unread,
             // and they are given the time.
-            WatchEnd::Ready | WatchEnd::Failed(_) if self.table.beats.get(id.slot()).is_none() => {
+            WatchEnd::Ready | WatchEnd::Failed(_) if self.table.conns.due(Beat, id.slot()).is_none() => {
                 let until = if expired_at.is_by(deadline) { deadline } else { expired_at };
-                self.table.beats.set(id.slot(), until);
+                self.table.conns.set(Beat, id.slot(), until);
             }
             // The sweep has a deadline that was shortened meanwhile.
             WatchEnd::Ready | WatchEnd::Failed(_) => {}
@@ -162,7 +164,7 @@ impl<H: Handler> Shard<H> {
     pub(super) fn recv_ended(&mut self, id: ConnId, end: RecvEnd) {
         let Some(end) = self.hold_end(id, end) else { return };
         let Some(record) = self.table.conns.get(id) else { return };
-        let send_errno = record.send_errno;
+        let send_errno = record.send_errno.map(SmallErrno::errno);
         match &record.state {
             State::Greeting | State::Live | State::Overdue | State::Suspect(_) => match end {
                 RecvEnd::Expired => self.lease_expired(id),
@@ -185,12 +187,12 @@ impl<H: Handler> Shard<H> {
 
     /// A lease ran out. Most often the peer has proved itself meanwhile and the lease is renewed for the remainder.
     fn lease_expired(&mut self, id: ConnId) {
-        let due = self.table.beats.get(id.slot());
+        let due = self.table.conns.due(Beat, id.slot());
         if let Some(due) = due.filter(|due| due.is_due(self.table.now)) {
             let record = self.table.conns.get(id).expect("its recv has just landed");
             self.doubt_if_late(record.kernel_until);
             if !self.may_judge() {
-                return self.table.beats.set(id.slot(), due); // The sweep goes on with it, and with its recv.
+                return self.table.conns.set(Beat, id.slot(), due); // The sweep goes on with it, and with its recv.
             }
             self.beat_due(id);
         }
@@ -234,10 +236,10 @@ impl<H: Handler> Shard<H> {
             State::Grace(_) => return self.grace_over(id),
             State::Closing(_) => return self.drain_over(id),
             State::Greeting | State::Live | State::Overdue => {}
-            State::Suspect(_) | State::Accepting => return self.table.stalls.clear(id.slot()),
+            State::Suspect(_) | State::Accepting => return self.table.conns.clear(Stall, id.slot()),
         }
         if let Some(errno) = record.send_errno {
-            return self.path_failed(id, errno);
+            return self.path_failed(id, errno.errno());
         }
         let overdue = |due: Option<Tick>| due.filter(|due| due.is_due(now)).map(|due| due.near(now));
         let claim = overdue(self.table.claim_due(id));
@@ -264,8 +266,8 @@ impl<H: Handler> Shard<H> {
         let Some(from) = record.state.standing() else { return };
         record.proved = proved.unwrap_or(record.proved);
         record.state.transition(Event::Accused(Box::new(Accusation { cause, deadline, errno, from })));
-        self.table.beats.clear(slot);
-        self.table.stalls.clear(slot);
+        self.table.conns.clear(Beat, slot);
+        self.table.conns.clear(Stall, slot);
         if !self.table.in_flight(id, OpKind::Examine) {
             self.table.emit(id, OpKind::Examine, Op::Examine { conn: id });
         }

@@ -29,6 +29,7 @@ impl EpollBackend {
             match self.poller.event(index) {
                 // The doorbell is never read: each ring is an edge.
                 (Source::Waker, _) => self.tell(Completion::Woken, sink),
+                (Source::Alarm, _) => self.poller.alarm_is_over(),
                 (Source::Listener(listener), _) => self.listeners.note_edge(listener),
                 (Source::Conn(id), flags) => {
                     if let Some(conn) = self.conns.find(id) {
