@@ -167,6 +167,9 @@ pub struct Limits {
     pub dead_within_max: Duration,
     /// Verdicts handled in one turn, so that a mass death does not keep the living waiting. 1024 take about a millisecond.
     pub verdicts_per_turn_max: u32,
+    /// Watches that a shard has in the kernel at one time (`linked`). For whoever is overdue beyond that the sweep judges: the kernel
+    /// takes every timeout back by itself, some 7 µs each, and when a whole fleet dies at once nobody is told before all are.
+    pub watches_max: u32,
 }
 
 impl Default for Limits {
@@ -192,6 +195,7 @@ impl Default for Limits {
             dead_within_min: DEAD_WITHIN_MIN,
             dead_within_max: DEAD_WITHIN_MAX,
             verdicts_per_turn_max: 1024,
+            watches_max: 256,
         }
     }
 }

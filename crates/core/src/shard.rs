@@ -143,27 +143,27 @@ impl<H: Handler> Shard<H> {
             Completion::AcceptFailed { listener, conn, errno } => self.accept_failed(listener, conn, errno),
             Completion::Received { conn, bytes } => self.received(conn, bytes),
             Completion::RecvEnded { conn, end } => {
-                self.landed(conn, OpKind::Recv);
+                self.table.landed(conn, OpKind::Recv);
                 self.recv_ended(conn, end);
             }
             Completion::WatchEnded { conn, end } => {
-                self.landed(conn, OpKind::Watch);
+                self.table.landed(conn, OpKind::Watch);
                 self.watch_ended(conn, end);
             }
             Completion::Sent { conn, payload, result } => {
-                self.landed(conn, OpKind::Send);
+                self.table.landed(conn, OpKind::Send);
                 self.sent(conn, payload, result);
             }
             Completion::Examined { conn, evidence } => {
-                self.landed(conn, OpKind::Examine);
+                self.table.landed(conn, OpKind::Examine);
                 self.examined(conn, evidence);
             }
             Completion::ShutDown { conn, result } => {
-                self.landed(conn, OpKind::Shutdown);
+                self.table.landed(conn, OpKind::Shutdown);
                 self.shut_down(conn, result);
             }
             Completion::Closed { conn } => {
-                self.landed(conn, OpKind::Close);
+                self.table.landed(conn, OpKind::Close);
                 self.table.free(conn);
                 self.forget_protocol_state(conn);
             }
@@ -251,11 +251,6 @@ impl<H: Handler> Shard<H> {
     }
 
     /// Takes an op off the books of its connection.
-    fn landed(&mut self, id: ConnId, kind: OpKind) {
-        let record = self.table.conns.get_mut(id).expect("a connection exists until its last completion");
-        assert!(record.ops.remove(kind), "{kind:?} of {id} completed twice");
-    }
-
     /// Does what handlers and other shards have asked for, until nothing more follows from it.
     fn settle(&mut self) {
         self.obey();

@@ -62,6 +62,8 @@ pub(crate) struct Table {
     send_stall_ticks: Ticks,
     /// Ops of this turn, to be submitted at its end.
     pub(crate) ops: Vec<Op>,
+    /// Watches in flight.
+    pub(crate) watches: u32,
     /// Whether a payload was queued in this turn, perhaps behind one that has not been submitted.
     queued: bool,
     /// Connections that a handler has asked to close.
@@ -94,6 +96,7 @@ impl Table {
             queues: SendQueues::default(),
             send_stall_ticks: Ticks::of(liveness.send_stall_within),
             ops: Vec::new(),
+            watches: 0,
             queued: false,
             close_requests: Vec::new(),
             requests: VecDeque::new(),
@@ -139,19 +142,28 @@ impl Table {
     pub(crate) fn emit(&mut self, id: ConnId, kind: OpKind, op: Op) {
         let record = self.conns.get_mut(id).expect("ops are emitted for connections that exist");
         assert!(record.ops.insert(kind), "{kind:?} of {id} is in flight already");
+        self.watches += u32::from(kind == OpKind::Watch);
         self.ops.push(op);
+    }
+
+    /// Notes that an op has ended.
+    pub(crate) fn landed(&mut self, id: ConnId, kind: OpKind) {
+        let record = self.conns.get_mut(id).expect("a connection exists until its last completion");
+        assert!(record.ops.remove(kind), "{kind:?} of {id} completed twice");
+        self.watches -= u32::from(kind == OpKind::Watch);
     }
 
     /// Gives out the ops of the turn. A watch stands beside a recv: one whose recv has ended after it was emitted is left out,
     /// and the sweep judges.
     pub(crate) fn submit_ops(&mut self, submit: &mut impl FnMut(Op)) {
-        let Self { ops, conns, .. } = self;
+        let Self { ops, conns, watches, .. } = self;
         for op in ops.drain(..) {
             if let Op::Watch { conn, .. } = op
                 && let Some(record) = conns.get_mut(conn)
                 && !record.ops.contains(OpKind::Recv)
             {
                 record.ops.remove(OpKind::Watch);
+                *watches -= 1;
                 let (is_overdue, until) = (matches!(record.state, State::Overdue), record.kernel_until);
                 if is_overdue {
                     conns.set(Beat, conn.slot(), until);

@@ -152,7 +152,7 @@ impl Doors {
 
 impl<H: Handler> Shard<H> {
     pub(super) fn accepted(&mut self, listener: ListenerId, id: ConnId, peer: SocketAddr) {
-        self.landed(id, OpKind::Accept);
+        self.table.landed(id, OpKind::Accept);
         self.doors.list[index(listener)].accepts -= 1;
         (self.doors.back_off, self.doors.failed_in_a_row) = (BACK_OFF_MIN, 0);
         self.table.stats.accepted += 1;
@@ -185,7 +185,7 @@ impl<H: Handler> Shard<H> {
     }
 
     pub(super) fn accept_failed(&mut self, listener: ListenerId, id: ConnId, errno: Errno) {
-        self.landed(id, OpKind::Accept);
+        self.table.landed(id, OpKind::Accept);
         self.table.free(id);
         self.doors.list[index(listener)].accepts -= 1;
         let waits = match errno.accept_news() {

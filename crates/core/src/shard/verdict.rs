@@ -111,9 +111,11 @@ impl<H: Handler> Shard<H> {
                 // From here on the kernel judges between byte and deadline. A watch that is still in flight from the last
                 // time ends before, and then this one follows.
                 self.table.conns.clear(Beat, slot);
-                if self.kernel_is_later(id, OpKind::Watch, until) {
+                let in_flight = self.table.in_flight(id, OpKind::Watch);
+                let are_too_many = self.table.watches >= self.table.limits.watches_max;
+                if self.kernel_is_later(id, OpKind::Watch, until) || (!in_flight && are_too_many) {
                     self.table.conns.set(Beat, slot, until);
-                } else if !self.table.in_flight(id, OpKind::Watch) {
+                } else if !in_flight {
                     if !self.table.in_flight(id, OpKind::Recv) {
                         self.table.emit_recv(id); // A watch stands beside a recv.
                     }

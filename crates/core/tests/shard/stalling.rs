@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use heartring_core::{DeadlineStrategy, Errno, Instant, OpKind, RecvEnd, WatchEnd};
+use heartring_core::{Backend, DeadlineStrategy, Errno, Instant, OpKind, RecvEnd, WatchEnd};
 
 use crate::by_hand::ByHand;
 use crate::life::Pinging;
@@ -199,6 +199,21 @@ fn a_thousand_deaths_at_one_instant_are_each_found_within_a_tick() {
         assert!(lateness.max() <= TICK, "{lateness:?}");
         world.finish();
     });
+}
+
+#[test]
+fn a_mass_death_puts_few_timeouts_into_the_kernel_and_everybody_is_found() {
+    let mut world = World::with(DeadlineStrategy::Linked, |config| config.limits.watches_max = 10);
+    let fleet = world.connect_fleet(FLEET);
+    for peer in &fleet {
+        peer.vanish();
+    }
+    world.run_for(world.liveness.dead_within - TICK);
+    assert_eq!(world.backend.ledger().ops(OpKind::Watch), 10);
+    world.run_for(SECOND);
+    assert_eq!(world.shard.stats().lateness.count(), FLEET as u64);
+    world.run_for(world.liveness.grace + SECOND);
+    world.finish();
 }
 
 #[test]
