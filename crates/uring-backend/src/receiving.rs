@@ -129,6 +129,7 @@ impl UringBackend {
 fn recv_next(result: Result<u32, Errno>, slot: &Slot, now: Instant) -> Next<RecvEnd> {
     match result {
         Ok(0) => Next::End(RecvEnd::Eof),
+        Err(_) if slot.is_reset() => Next::End(RecvEnd::Cancelled),
         Ok(_) | Err(Errno::ECANCELED | Errno::ENOBUFS | Errno::EAGAIN | Errno::EINTR)
             if slot.is_closing() =>
         {
@@ -144,6 +145,8 @@ fn recv_next(result: Result<u32, Errno>, slot: &Slot, now: Instant) -> Next<Recv
 
 fn watch_next(result: Result<u32, Errno>, slot: &Slot, now: Instant) -> Next<WatchEnd> {
     match result {
+        // It was woken by the reset, or as good as that.
+        Ok(_) | Err(_) if slot.is_reset() => Next::End(WatchEnd::Cancelled),
         Ok(_) => Next::End(WatchEnd::Ready),
         Err(Errno::ECANCELED) if slot.is_closing() => Next::End(WatchEnd::Cancelled),
         Err(Errno::ECANCELED) if now >= slot.watch_deadline => Next::End(WatchEnd::Expired),
@@ -154,10 +157,10 @@ fn watch_next(result: Result<u32, Errno>, slot: &Slot, now: Instant) -> Next<Wat
 
 #[cfg(test)]
 mod tests {
-    use heartring_core::{CloseHow, ListenerId};
+    use heartring_core::ListenerId;
 
     use super::*;
-    use crate::slots::{Phase, Slots};
+    use crate::slots::{Ending, Phase, Slots};
 
     const DEADLINE: Instant = Instant::from_nanos(100);
     const EARLY: Instant = Instant::from_nanos(99);
@@ -185,11 +188,21 @@ mod tests {
 
     #[test]
     fn a_cancellation_while_closing_is_one() {
-        let judge = judge(Phase::Closing(CloseHow::Orderly));
+        let judge = judge(Phase::Closing(Ending::Orderly));
         let cancelled = (Next::End(RecvEnd::Cancelled), Next::End(WatchEnd::Cancelled));
         assert_eq!(judge(Err(Errno::ECANCELED), DEADLINE), cancelled);
         assert_eq!(judge(Ok(7), EARLY).0, Next::End(RecvEnd::Cancelled), "it is not armed again");
         assert_eq!(judge(Ok(0), EARLY).0, Next::End(RecvEnd::Eof), "the peer was faster");
+    }
+
+    #[test]
+    fn what_our_own_reset_has_ended_was_cancelled() {
+        let judge = judge(Phase::Closing(Ending::Reset));
+        let cancelled = (Next::End(RecvEnd::Cancelled), Next::End(WatchEnd::Cancelled));
+        for errno in [Errno::ECONNRESET, Errno::ENOTCONN, Errno::ECANCELED] {
+            assert_eq!(judge(Err(errno), DEADLINE), cancelled);
+        }
+        assert_eq!(judge(Ok(7), EARLY), cancelled, "no byte has woken the watch");
     }
 
     #[test]
