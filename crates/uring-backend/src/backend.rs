@@ -66,6 +66,8 @@ pub struct UringBackend {
     pub(crate) waker: Arc<RingWaker>,
     pub(crate) messages: Messages,
     batch_within: Duration,
+    /// No kernel or sandbox has refused a [`Request::reset`] so far.
+    pub(crate) resets: bool,
     /// The last wait brought company enough: the next one does not gather more.
     busy: bool,
 }
@@ -122,6 +124,7 @@ impl UringBackend {
             waker,
             messages: Messages::default(),
             batch_within: config.batch_within,
+            resets: true,
             busy: false,
         })
     }
@@ -169,6 +172,7 @@ impl UringBackend {
             Kind::ExamineUnread => self.unread_ended(conn, cqe.result(), sink),
             Kind::Shutdown => self.shutdown_ended(conn, cqe.result(), sink),
             Kind::Close => self.close_ended(conn, cqe.result(), sink),
+            Kind::Reset => self.reset_refused(conn, cqe.result()),
             Kind::Linger => Self::linger_ended(conn, cqe.result()),
             // It found nothing: its victim had ended, and says so itself.
             Kind::Cancel => {}

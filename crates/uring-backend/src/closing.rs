@@ -1,8 +1,13 @@
-//! Closing: mark, cancel, join, close.
+//! Closing: mark, reset or cancel, join, close.
 //!
 //! Owns the only way by which a connection's socket is closed and its slot freed. Invariant: the socket is closed after the
 //! last completion of the connection's other requests. A descriptor that is closed under a parked receive sends no FIN,
 //! and its data would arrive under the old name while the slot has a new occupant.
+//!
+//! An abortive close of a direct descriptor begins with the reset: the peer reads ECONNRESET, TCP forgets the connection, and
+//! whatever was parked on the socket ends by itself. To cancel it by name costs a walk of the kernel's hash chain, which
+//! grows with the ring, and SO_LINGER another command. Plain descriptors are those of old kernels, and what costs less there
+//! was not measured.
 
 use std::os::fd::AsFd;
 
@@ -10,7 +15,7 @@ use heartring_core::{CloseHow, Completion, ConnId, Errno, Instant, OpKind, OpSet
 
 use crate::backend::{Settled, UringBackend};
 use crate::request_unsafe::{Request, Target};
-use crate::slots::Phase;
+use crate::slots::{Ending, Phase};
 use crate::user_data::{Kind, UserData};
 
 /// Ops that wait for the peer: only a cancellation is sure to end them. The others end by themselves.
@@ -45,38 +50,63 @@ impl Drop for UringBackend {
 impl UringBackend {
     pub(crate) fn close(&mut self, conn: ConnId, how: CloseHow) {
         self.begin(conn, OpKind::Close);
-        let slot = self.slots.get(conn);
-        slot.phase = Phase::Closing(how);
-        let ops = slot.ops;
-        let parked = std::mem::take(&mut slot.recv_parked);
-        if parked {
+        let ending = match (how, self.slots.target(conn)) {
+            (CloseHow::Orderly, _) => Ending::Orderly,
+            (CloseHow::Abortive, Target::Direct(_)) if self.resets => Ending::Reset,
+            (CloseHow::Abortive, _) => Ending::Abortive,
+        };
+        self.slots.get(conn).phase = Phase::Closing(ending);
+        match ending {
+            Ending::Reset => self.ring.push(Request::reset(conn)),
+            Ending::Orderly | Ending::Abortive => self.cancel_ops(conn),
+        }
+        if std::mem::take(&mut self.slots.get(conn).recv_parked) {
             self.settled.push_back(Settled::RecvCancelled(conn));
         }
+        self.join(conn);
+    }
+
+    /// Cancels what waits for the peer in the kernel.
+    fn cancel_ops(&mut self, conn: ConnId) {
+        let slot = self.slots.get(conn);
+        let (ops, parked) = (slot.ops, slot.recv_parked);
         for (op, request) in CANCELLED {
             if ops.contains(op) && !(parked && op == OpKind::Recv) {
                 self.ring.push(Request::cancel(request, conn));
             }
         }
-        self.join(conn);
+    }
+
+    /// A kernel without it, or a security module that forbids it, will not be asked again. The close that met it goes on by
+    /// cancellation; if nothing was in flight, the descriptor is closed already, and in order.
+    pub(crate) fn reset_refused(&mut self, conn: ConnId, result: Result<u32, Errno>) {
+        if std::mem::take(&mut self.resets) {
+            tracing::debug!(?result, "io_uring: connections are not reset by connect(AF_UNSPEC) here");
+        }
+        let Some(slot) = self.slots.find(conn) else { return };
+        if slot.is_reset() && slot.ops != JOINED {
+            slot.phase = Phase::Closing(Ending::Abortive);
+            self.cancel_ops(conn);
+        }
     }
 
     /// Closes the socket of `conn` if it is closing and everything else has ended. Called after every end of an op.
     pub(crate) fn join(&mut self, conn: ConnId) {
         let slot = self.slots.get(conn);
-        let Phase::Closing(how) = slot.phase else { return };
+        let Phase::Closing(ending) = slot.phase else { return };
         if slot.ops != JOINED {
             return;
         }
-        match (self.slots.target(conn), how) {
+        match (self.slots.target(conn), ending) {
             (Target::Plain(_), _) => self.settled.push_back(Settled::Close(conn)),
-            (Target::Direct(_), CloseHow::Orderly) => self.ring.push(Request::close(conn)),
-            (Target::Direct(_), CloseHow::Abortive) => self.ring.push(Request::close_abortively(conn)),
+            (Target::Direct(_), Ending::Orderly | Ending::Reset) => self.ring.push(Request::close(conn)),
+            (Target::Direct(_), Ending::Abortive) => self.ring.push(Request::close_abortively(conn)),
         }
     }
 
     pub(crate) fn close_plain(&mut self, conn: ConnId, sink: &mut impl FnMut(Instant, Completion<'_>)) {
         let (phase, fd) = (self.slots.get(conn).phase, self.slots.take_fd(conn));
-        if let (Some(fd), Phase::Closing(CloseHow::Abortive)) = (&fd, phase)
+        if let (Some(fd), Phase::Closing(Ending::Abortive)) = (&fd, phase)
             && let Err(error) = heartring_socket::set_abortive(fd.as_fd())
         {
             tracing::debug!(%conn, %error, "SO_LINGER was refused: the close is orderly");

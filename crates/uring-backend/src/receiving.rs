@@ -13,6 +13,7 @@ use heartring_core::{Completion, ConnId, Errno, Instant, OpKind, RecvEnd, WatchE
 use crate::backend::UringBackend;
 use crate::completion::Cqe;
 use crate::request_unsafe::Request;
+use crate::slots::Phase;
 use crate::user_data::Kind;
 
 /// What follows when a request has ended.
@@ -51,8 +52,8 @@ impl UringBackend {
         if !cqe.is_final() {
             return;
         }
-        let is_closing = self.slots.get(conn).is_closing();
-        match recv_next(cqe.result(), is_closing, self.slots.leases.get(conn), now) {
+        let phase = self.slots.get(conn).phase;
+        match recv_next(cqe.result(), phase, self.slots.leases.get(conn), now) {
             Next::Rearm => self.arm_recv(conn),
             Next::Park => {
                 self.slots.get(conn).recv_parked = true;
@@ -108,9 +109,9 @@ impl UringBackend {
         result: Result<u32, Errno>,
         sink: &mut impl FnMut(Instant, Completion<'_>),
     ) {
-        let is_closing = self.slots.get(conn).is_closing();
+        let phase = self.slots.get(conn).phase;
         let deadline = self.slots.watches.get(conn).expect("a watch has a deadline");
-        match watch_next(result, is_closing, deadline, self.now) {
+        match watch_next(result, phase, deadline, self.now) {
             Next::Rearm | Next::Park => self.arm_watch(conn, deadline),
             Next::End(end) => {
                 self.slots.watches.clear(conn);
@@ -132,13 +133,16 @@ impl UringBackend {
 
 fn recv_next(
     result: Result<u32, Errno>,
-    is_closing: bool,
+    phase: Phase,
     lease: Option<Instant>,
     now: Instant,
 ) -> Next<RecvEnd> {
     match result {
         Ok(0) => Next::End(RecvEnd::Eof),
-        Ok(_) | Err(Errno::ECANCELED | Errno::ENOBUFS | Errno::EAGAIN | Errno::EINTR) if is_closing => {
+        Err(_) if phase.is_reset() => Next::End(RecvEnd::Cancelled),
+        Ok(_) | Err(Errno::ECANCELED | Errno::ENOBUFS | Errno::EAGAIN | Errno::EINTR)
+            if phase.is_closing() =>
+        {
             Next::End(RecvEnd::Cancelled)
         }
         Err(Errno::ECANCELED) if lease.is_some_and(|deadline| now >= deadline) => Next::End(RecvEnd::Expired),
@@ -149,15 +153,12 @@ fn recv_next(
     }
 }
 
-fn watch_next(
-    result: Result<u32, Errno>,
-    is_closing: bool,
-    deadline: Instant,
-    now: Instant,
-) -> Next<WatchEnd> {
+fn watch_next(result: Result<u32, Errno>, phase: Phase, deadline: Instant, now: Instant) -> Next<WatchEnd> {
     match result {
+        // It was woken by the reset, or as good as that.
+        Ok(_) | Err(_) if phase.is_reset() => Next::End(WatchEnd::Cancelled),
         Ok(_) => Next::End(WatchEnd::Ready),
-        Err(Errno::ECANCELED) if is_closing => Next::End(WatchEnd::Cancelled),
+        Err(Errno::ECANCELED) if phase.is_closing() => Next::End(WatchEnd::Cancelled),
         Err(Errno::ECANCELED) if now >= deadline => Next::End(WatchEnd::Expired),
         Err(Errno::ECANCELED) => Next::Rearm,
         Err(errno) => Next::End(WatchEnd::Failed(errno)),
@@ -167,29 +168,34 @@ fn watch_next(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::slots::Ending;
 
     const DEADLINE: Instant = Instant::from_nanos(100);
     const EARLY: Instant = Instant::from_nanos(99);
 
-    fn judge(is_closing: bool) -> impl Fn(Result<u32, Errno>, Instant) -> (Next<RecvEnd>, Next<WatchEnd>) {
+    fn judge(phase: Phase) -> impl Fn(Result<u32, Errno>, Instant) -> (Next<RecvEnd>, Next<WatchEnd>) {
         move |result, now| {
-            let recv = recv_next(result, is_closing, Some(DEADLINE), now);
-            (recv, watch_next(result, is_closing, DEADLINE, now))
+            let recv = recv_next(result, phase, Some(DEADLINE), now);
+            (recv, watch_next(result, phase, DEADLINE, now))
         }
     }
 
     #[test]
     fn a_cancellation_is_an_expiry_only_from_the_deadline_on() {
-        let judge = judge(false);
+        let judge = judge(Phase::Open);
         let expired = (Next::End(RecvEnd::Expired), Next::End(WatchEnd::Expired));
         assert_eq!(judge(Err(Errno::ECANCELED), DEADLINE), expired);
         assert_eq!(judge(Err(Errno::ECANCELED), EARLY), (Next::Rearm, Next::Rearm));
-        assert_eq!(recv_next(Err(Errno::ECANCELED), false, None, DEADLINE), Next::Rearm, "it has no lease");
+        assert_eq!(
+            recv_next(Err(Errno::ECANCELED), Phase::Open, None, DEADLINE),
+            Next::Rearm,
+            "it has no lease"
+        );
     }
 
     #[test]
     fn a_cancellation_while_closing_is_one() {
-        let judge = judge(true);
+        let judge = judge(Phase::Closing(Ending::Orderly));
         let cancelled = (Next::End(RecvEnd::Cancelled), Next::End(WatchEnd::Cancelled));
         assert_eq!(judge(Err(Errno::ECANCELED), DEADLINE), cancelled);
         assert_eq!(judge(Ok(7), EARLY).0, Next::End(RecvEnd::Cancelled), "it is not armed again");
@@ -197,8 +203,18 @@ mod tests {
     }
 
     #[test]
+    fn what_our_own_reset_has_ended_was_cancelled() {
+        let judge = judge(Phase::Closing(Ending::Reset));
+        let cancelled = (Next::End(RecvEnd::Cancelled), Next::End(WatchEnd::Cancelled));
+        for errno in [Errno::ECONNRESET, Errno::ENOTCONN, Errno::ECANCELED] {
+            assert_eq!(judge(Err(errno), DEADLINE), cancelled);
+        }
+        assert_eq!(judge(Ok(7), EARLY), cancelled, "no byte has woken the watch");
+    }
+
+    #[test]
     fn data_without_more_goes_on_and_scarcity_parks() {
-        let judge = judge(false);
+        let judge = judge(Phase::Open);
         assert_eq!(judge(Ok(7), DEADLINE).0, Next::Rearm);
         assert_eq!(judge(Err(Errno::ENOBUFS), DEADLINE).0, Next::Park);
         let reset = judge(Err(Errno::ECONNRESET), EARLY);

@@ -104,7 +104,23 @@ impl Request {
         Self::one(entry, UserData::new(Kind::Close, conn))
     }
 
-    /// Closes the direct descriptor with an RST. Hard-linked: were SO_LINGER ever refused, it would still be closed.
+    /// Resets the connection in the direct descriptor at once: `connect` to no address. What is parked on the socket ends
+    /// with an error, where a cancellation would walk a chain of the kernel's for each. The kernel runs it in place, and it
+    /// completes only if it is refused.
+    pub(crate) fn reset(conn: ConnId) -> Self {
+        static NO_ADDRESS: libc::sockaddr =
+            libc::sockaddr { sa_family: libc::AF_UNSPEC as libc::sa_family_t, sa_data: [0; 14] };
+        let entry = opcode::Connect::new(
+            Fixed(conn.slot()),
+            &raw const NO_ADDRESS,
+            size_of::<libc::sockaddr>() as libc::socklen_t,
+        )
+        .build()
+        .flags(Flags::SKIP_SUCCESS);
+        Self { owes: 0, ..Self::one(entry, UserData::new(Kind::Reset, conn)) }
+    }
+
+    /// Closes the direct descriptor with an RST, where [`Request::reset`] was refused. Hard-linked: were SO_LINGER ever refused, it would still be closed.
     pub(crate) fn close_abortively(conn: ConnId) -> Self {
         static ZERO_LINGER: libc::linger = libc::linger { l_onoff: 1, l_linger: 0 };
         let entry = opcode::SetSockOpt::new(

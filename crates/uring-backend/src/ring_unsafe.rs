@@ -380,6 +380,7 @@ impl Ring {
             | Kind::Send
             | Kind::ExamineUnread
             | Kind::Shutdown
+            | Kind::Reset
             | Kind::Linger
             | Kind::Close
             | Kind::Cancel

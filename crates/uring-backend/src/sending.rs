@@ -25,8 +25,12 @@ impl UringBackend {
         sink: &mut impl FnMut(Instant, Completion<'_>),
     ) {
         self.end(conn, OpKind::Send);
-        let result = cqe.result().map(|sent| sent as usize);
-        let payload = self.ring.take_payload(self.slots.get(conn).loan, cqe);
+        let slot = self.slots.get(conn);
+        let result = match cqe.result() {
+            Err(_) if slot.is_reset() => Err(Errno::ECANCELED),
+            result => result.map(|sent| sent as usize),
+        };
+        let payload = self.ring.take_payload(slot.loan, cqe);
         sink(self.now, Completion::Sent { conn, payload, result });
         self.join(conn);
     }

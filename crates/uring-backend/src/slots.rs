@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::os::fd::{AsRawFd, OwnedFd};
 
-use heartring_core::{CloseHow, ConnId, Instant, ListenerId, OpSet};
+use heartring_core::{ConnId, Instant, ListenerId, OpSet};
 
 use crate::request_unsafe::Target;
 
@@ -19,7 +19,18 @@ pub(crate) enum Phase {
     Accepting(ListenerId),
     Open,
     /// Ops are ending; the socket is closed after the last.
-    Closing(CloseHow),
+    Closing(Ending),
+}
+
+/// How a closing socket ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// As the kernel closes: what was sent is delivered.
+    Orderly,
+    /// The close resets the peer.
+    Abortive,
+    /// The peer was reset when the close began, and the errors of the ops in flight are of our own making.
+    Reset,
 }
 
 /// One slot.
@@ -40,8 +51,20 @@ impl Slot {
         Self { generation: 0, loan: 0, phase: Phase::Free, ops: OpSet::EMPTY, recv_parked: false }
     }
 
-    pub(crate) const fn is_closing(&self) -> bool {
-        matches!(self.phase, Phase::Closing(_))
+    /// Whether an op that fails now fails because of our reset.
+    pub(crate) const fn is_reset(&self) -> bool {
+        self.phase.is_reset()
+    }
+}
+
+impl Phase {
+    /// Whether an op that fails now fails because of our reset.
+    pub(crate) const fn is_reset(self) -> bool {
+        matches!(self, Self::Closing(Ending::Reset))
+    }
+
+    pub(crate) const fn is_closing(self) -> bool {
+        matches!(self, Self::Closing(_))
     }
 }
 

@@ -29,6 +29,8 @@ pub(crate) enum Kind {
     ExamineUnread,
     /// Shut the sending side.
     Shutdown,
+    /// Reset the connection.
+    Reset,
     /// Set SO_LINGER to zero before an abortive close.
     Linger,
     /// Close the direct descriptor.
@@ -47,7 +49,7 @@ pub(crate) enum Kind {
 
 impl Kind {
     /// In the order of their numbers, which start at one: a `user_data` of zero is nobody's.
-    const ALL: [Self; 16] = [
+    const ALL: [Self; 17] = [
         Self::Accept,
         Self::Recv,
         Self::RecvDeadline,
@@ -57,6 +59,7 @@ impl Kind {
         Self::Examine,
         Self::ExamineUnread,
         Self::Shutdown,
+        Self::Reset,
         Self::Linger,
         Self::Close,
         Self::Cancel,
@@ -69,7 +72,15 @@ impl Kind {
     /// Whether the kernel owes a request of this kind exactly one final completion. The others complete only when they
     /// fail, and a message from another ring is nobody's request.
     pub(crate) const fn is_owed(self) -> bool {
-        !matches!(self, Self::Cancel | Self::RecvDeadline | Self::WatchDeadline | Self::Message | Self::Rung)
+        !matches!(
+            self,
+            Self::Cancel
+                | Self::Reset
+                | Self::RecvDeadline
+                | Self::WatchDeadline
+                | Self::Message
+                | Self::Rung
+        )
     }
 }
 
