@@ -62,6 +62,7 @@ macro_rules! backend {
                 examining: examination_sees_unread_bytes examination_sees_unsent_bytes_and_the_state;
                 closing: shutdown_keeps_receiving close_joins_every_op_first
                     close_in_the_turn_of_its_ops_joins_them abortive_close_resets_the_peer
+                    abortive_close_resets_in_any_state
                     orderly_close_delivers_what_was_sent a_slot_is_free_after_closed
                     a_slot_is_reused_a_thousand_times_with_late_data;
                 resets: a_reset_at_any_moment_ends_everything_once;
@@ -122,7 +123,8 @@ mod sim_faulty {
             a_parked_send_resumes_when_the_peer_reads;
         examining: examination_sees_unread_bytes examination_sees_unsent_bytes_and_the_state;
         closing: shutdown_keeps_receiving close_joins_every_op_first close_in_the_turn_of_its_ops_joins_them
-            abortive_close_resets_the_peer orderly_close_delivers_what_was_sent a_slot_is_free_after_closed
+            abortive_close_resets_the_peer abortive_close_resets_in_any_state
+            orderly_close_delivers_what_was_sent a_slot_is_free_after_closed
             a_slot_is_reused_a_thousand_times_with_late_data;
         resets: a_reset_at_any_moment_ends_everything_once;
         waiting: wait_returns_at_until wait_without_a_bound_returns_for_a_completion one_instant_per_batch;

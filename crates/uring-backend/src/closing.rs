@@ -138,3 +138,102 @@ impl UringBackend {
         sink(self.now, Completion::Closed { conn });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::net::{SocketAddr, TcpStream};
+    use std::time::Duration;
+
+    use heartring_core::{Backend, BackendConfig, ListenOptions, Op, RecvEnd};
+
+    use super::*;
+    use crate::setup::Descriptors;
+
+    const CONN: ConnId = ConnId::new(0, 1);
+
+    /// A backend with a parked receive, and its peer. `None`, aloud, where there is no io_uring.
+    fn parked() -> Option<(UringBackend, TcpStream)> {
+        let config = BackendConfig { slots: 4, ..BackendConfig::default() };
+        let mut backend = match UringBackend::with_descriptors(&config, Descriptors::Direct) {
+            Ok(backend) => backend,
+            Err(refusal) => {
+                let required = std::env::var("HEARTRING_REQUIRE_ALL").is_ok_and(|value| value == "1");
+                assert!(!required, "HEARTRING_REQUIRE_ALL=1, but: {refusal}");
+                println!("SKIPPED: {refusal}");
+                return None;
+            }
+        };
+        let anywhere = SocketAddr::from(([127, 0, 0, 1], 0));
+        let listener = backend.listen(anywhere, &ListenOptions::default()).unwrap();
+        backend.submit(Op::Accept { listener: listener.id, conn: CONN });
+        let peer = TcpStream::connect(listener.addr).unwrap();
+        let told = until(&mut backend, |told| matches!(told, Completion::Accepted { .. }));
+        assert_eq!(told, 1);
+        backend.submit(Op::Recv { conn: CONN, deadline: None });
+        turn(&mut backend, |told| panic!("{told:?}"));
+        Some((backend, peer))
+    }
+
+    fn turn(backend: &mut UringBackend, mut hear: impl FnMut(Completion<'_>)) {
+        let until = heartring_socket::now() + Duration::from_millis(20);
+        backend.wait(Some(until), &mut |_, told| hear(told)).unwrap();
+    }
+
+    /// Waits for a completion; how many there were.
+    fn until(backend: &mut UringBackend, mut is_last: impl FnMut(&Completion<'_>) -> bool) -> usize {
+        let give_up = heartring_socket::now() + Duration::from_secs(20);
+        let (mut count, mut done) = (0, false);
+        while !done {
+            assert!(heartring_socket::now() < give_up, "{}", backend.ledger());
+            turn(backend, |told| {
+                count += 1;
+                done |= is_last(&told);
+            });
+        }
+        count
+    }
+
+    /// The receive is told as cancelled, then the close; the peer is reset.
+    fn ends_abortively(mut backend: UringBackend, mut peer: TcpStream) {
+        let mut end = None;
+        let told = until(&mut backend, |told| {
+            if let Completion::RecvEnded { end: how, .. } = told {
+                end = Some(*how);
+            }
+            matches!(told, Completion::Closed { conn: CONN })
+        });
+        assert_eq!((told, end), (2, Some(RecvEnd::Cancelled)));
+        let error = peer.read(&mut [0]).expect_err("it was reset");
+        assert_eq!(error.raw_os_error(), Some(Errno::ECONNRESET.0));
+    }
+
+    #[test]
+    fn without_resets_the_recv_is_cancelled_and_the_close_lingers() {
+        let Some((mut backend, peer)) = parked() else { return };
+        backend.resets = false;
+        backend.submit(Op::Close { conn: CONN, how: CloseHow::Abortive });
+        ends_abortively(backend, peer);
+    }
+
+    #[test]
+    fn a_refused_reset_is_made_up_for_and_not_asked_for_again() {
+        let Some((mut backend, peer)) = parked() else { return };
+        // What `close` does, but for the entry, which no kernel at hand refuses.
+        backend.begin(CONN, OpKind::Close);
+        backend.slots.get(CONN).phase = Phase::Closing(Ending::Reset);
+        backend.reset_refused(CONN, Err(Errno(libc::EACCES)));
+        assert!(!backend.resets);
+        ends_abortively(backend, peer);
+    }
+
+    #[test]
+    fn a_refusal_that_comes_after_the_close_meets_nobody() {
+        let Some((mut backend, peer)) = parked() else { return };
+        backend.submit(Op::Close { conn: CONN, how: CloseHow::Abortive });
+        until(&mut backend, |told| matches!(told, Completion::Closed { .. }));
+        backend.reset_refused(CONN, Err(Errno(libc::EACCES)));
+        drop(peer);
+        assert_eq!(backend.ledger().sockets, 0);
+    }
+}

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
-use heartring_core::{CloseHow, ConnId, Errno, Op, OpKind, RecvEnd, WatchEnd};
+use heartring_core::{BackendConfig, CloseHow, ConnId, Errno, Op, OpKind, RecvEnd, WatchEnd};
 use heartring_tests::{End, Peer, Rig, Run, pattern};
 
 /// This is grace: the peer sees the FIN after our last byte, and its late beat still arrives.
@@ -101,6 +101,51 @@ pub(crate) fn abortive_close_resets_the_peer<R: Rig>(ip: IpAddr) {
         assert!(!run.rig.kernel_keeps(run.listener.addr, peer.addr()), "a socket is left in the kernel");
         run.until("the peer's end", |_| peer.end() != End::Open);
         assert_eq!(peer.end(), End::Reset);
+        run.end();
+    }
+}
+
+/// With unread input, after the peer's FIN, after ours, and with everything parked that can be: the same, and the slot's next
+/// occupant, who comes at once, is told nothing of it.
+pub(crate) fn abortive_close_resets_in_any_state<R: Rig>(ip: IpAddr) {
+    for state in ["unread", "the peer's FIN", "our FIN", "both FINs", "parked"] {
+        let config = BackendConfig { slots: 1, ..BackendConfig::default() };
+        let mut run = Run::<R>::open_with(ip, config);
+        let (conn, mut peer) = run.accept();
+        let deadline = run.clock() + Duration::from_mins(1);
+        match state {
+            "unread" => assert_eq!(peer.write(&[1; 5000]), 5000),
+            "the peer's FIN" => peer.fin(),
+            "parked" => {
+                run.submit(Op::Recv { conn, deadline: Some(deadline) });
+                run.submit(Op::Watch { conn, deadline });
+                run.fill(conn);
+            }
+            _ => {
+                run.submit(Op::Shutdown { conn });
+                run.until("ShutDown", |run| !run.conn(conn).in_flight(OpKind::Shutdown));
+                run.submit(Op::Recv { conn, deadline: None });
+                if state == "both FINs" {
+                    peer.fin();
+                    run.until("the peer's FIN", |run| run.conn(conn).recv_ends == [RecvEnd::Eof]);
+                }
+            }
+        }
+        run.pass(Duration::from_millis(20));
+        run.close(conn, CloseHow::Abortive);
+        // After both FINs nothing is left to reset, and the peer may keep a TIME-WAIT.
+        if state != "both FINs" {
+            assert!(!run.rig.kernel_keeps(run.listener.addr, peer.addr()), "{state}: a socket is left");
+        }
+        if !matches!(state, "our FIN" | "both FINs") {
+            run.until("the peer's end", |_| peer.end() != End::Open);
+            assert_eq!(peer.end(), End::Reset, "{state}");
+        }
+        run.model.forget_closed();
+        let (next, mut peer) = run.accept_and_recv();
+        peer.write(b"mine");
+        run.until("its own bytes", |run| run.conn(next).received.len() == 4);
+        run.close(next, CloseHow::Abortive);
         run.end();
     }
 }
