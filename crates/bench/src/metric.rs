@@ -135,9 +135,8 @@ impl Metric {
     /// Digits behind the point that mean something.
     pub(crate) fn decimals(self) -> usize {
         match self {
-            Metric::ServerBusy | Metric::GeneratorBusy | Metric::ForeignBusy => 2,
-            Metric::CpuMsPerConnHour
-            | Metric::LongestWaitMs
+            Metric::CpuMsPerConnHour | Metric::ServerBusy | Metric::GeneratorBusy | Metric::ForeignBusy => 2,
+            Metric::LongestWaitMs
             | Metric::AllServedMs
             | Metric::LastDeliveryMs
             | Metric::WakeupsPerS

@@ -31,13 +31,10 @@ pub(crate) fn deadlines(rounds: Option<u32>, machine: &Machine) -> Vec<Setup> {
     }
     let memory = base(Workload::Memory { few: 3000.min(most / 4), many: counts[2] }, machine);
     let keepers = roster::ablation().into_iter().chain([Server::BareSockets.usual()]);
-    setups.push(Setup { contenders: keepers.collect(), rounds: 3, ..memory }.titled("deadlines: memory"));
+    setups.push(Setup { contenders: keepers.collect(), rounds: 6, ..memory }.titled("deadlines: memory"));
     for scene in [Scene::Single, Scene::Mass] {
-        let deaths = if scene == Scene::Mass { counts[2] } else { 1000.min(most / 3) };
-        let connections = if scene == Scene::Mass { deaths } else { deaths * 3 };
-        let detect = base(Workload::Detect { scene, connections, deaths }, machine);
         let title = format!("deadlines: lateness, {}", scene.name());
-        setups.push(Setup { dead_within: Duration::from_secs(2), rounds: 3, ..detect }.titled(title));
+        setups.push(self::rounds(3, detect(scene, counts[2], machine)).titled(title));
     }
     for setup in &mut setups {
         setup.rounds = rounds.unwrap_or(setup.rounds);
@@ -63,31 +60,23 @@ fn beating(connections: u32, dead_within_s: u64, machine: &Machine) -> Setup {
 pub(crate) fn all(brief: bool, machine: &Machine) -> Vec<Setup> {
     let most = limits::connections_max(machine);
     let many = if brief { 2000 } else { 19_000.min(most) };
-    let mut setups = vec![
-        rounds(12, base(Workload::Echo { connections: 1000, bytes: 32 }, machine)).titled("echo"),
-        rounds(10, beats(many, 5000, false, machine)).titled("beats"),
-        rounds(6, without_batching(beats(many, 5000, true, machine))).titled("beats, answered"),
-        rounds(6, without_batching(beats(many, 0, false, machine))).titled("idle"),
-    ];
-    let storm = Workload::Storm { identities: 2000, at_once: 2000, shards: 1 };
-    setups.push(rounds(12, base(storm, machine)).titled("storm"));
+    let storm = Workload::Storm { identities: 2000.min(most / 2), at_once: 2000.min(most / 2), shards: 1 };
     let fanout = Workload::Fanout { connections: 5000.min(most), bytes: 64, hz: 20 };
-    setups.push(rounds(10, base(fanout, machine)).titled("fanout"));
-    let memory = Workload::Memory { few: many / 6, many };
-    setups.push(rounds(3, base(memory, machine)).titled("memory"));
+    let mut setups = vec![
+        rounds(10, base(Workload::Echo { connections: 1000.min(most), bytes: 32 }, machine)).titled("echo"),
+        rounds(8, beats(many, 5000, false, machine)).titled("beats"),
+        rounds(6, some(&[Server::Tokio], beats(many, 5000, true, machine))).titled("beats, answered"),
+        rounds(3, some(&[Server::Tokio, Server::Mio], beats(many, 0, false, machine))).titled("idle"),
+        rounds(10, base(storm, machine)).titled("storm"),
+        rounds(10, base(fanout, machine)).titled("fanout"),
+        rounds(6, base(Workload::Memory { few: many / 6, many }, machine)).titled("memory"),
+    ];
     for scene in Scene::ALL {
-        let deaths = if scene == Scene::Mass { many } else { 1000.min(most / 4) };
-        let connections = if scene == Scene::Mass { deaths } else { deaths * 3 };
-        let detect = base(Workload::Detect { scene, connections, deaths }, machine);
-        let title = format!("detect, {}", scene.name());
-        setups.push(Setup { dead_within: Duration::from_secs(2), rounds: 3, ..detect }.titled(title));
+        setups.push(rounds(2, detect(scene, many, machine)).titled(format!("detect, {}", scene.name())));
     }
     if !brief {
-        let panel = deadlines(None, machine).into_iter();
-        // What the other parts have already.
-        setups.extend(
-            panel.filter(|setup| matches!(setup.workload, Workload::Echo { .. } | Workload::Beats { .. })),
-        );
+        setups.extend(COUNTS.map(|count| rounds(6, busy(count.min(most), machine))));
+        setups.extend([2, 60].map(|dead_within_s| beating(many, dead_within_s, machine)));
     }
     let scale = if brief { 20_000 } else { 250_000 }.min(limits::scale_max(machine));
     let dead_within = Duration::from_secs(30);
@@ -110,7 +99,19 @@ fn beats(connections: u32, rate: u32, answered: bool, machine: &Machine) -> Setu
     base(Workload::Beats { connections, rate, answered }, machine)
 }
 
-fn without_batching(mut setup: Setup) -> Setup {
-    setup.contenders.retain(|contender: &Contender| contender.mode != Mode::Batched);
+/// Deaths of a thousand, one after the other, or of `many` at once.
+fn detect(scene: Scene, many: u32, machine: &Machine) -> Setup {
+    let deaths = if scene == Scene::Mass { many } else { 1000.min(many / 4) };
+    let connections = if scene == Scene::Mass { deaths } else { deaths * 3 };
+    let detect = base(Workload::Detect { scene, connections, deaths }, machine);
+    Setup { dead_within: Duration::from_secs(2), ..detect }
+}
+
+/// Without batching, and of the runtimes only `runtimes`.
+fn some(runtimes: &[Server], mut setup: Setup) -> Setup {
+    let takes_part = |contender: &Contender| {
+        contender.mode == Mode::Usual && (!contender.is_runtime() || runtimes.contains(&contender.server))
+    };
+    setup.contenders.retain(takes_part);
     setup
 }

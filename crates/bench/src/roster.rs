@@ -119,6 +119,7 @@ fn opponents_of_server(of: Server) -> Vec<Contender> {
     let mut opponents: Vec<Contender> = first.iter().map(|server| server.usual()).collect();
     if of.usual().is_heartring() {
         opponents.push(of.in_mode(Mode::NoDeadlines));
+        opponents.extend([Mode::Rearmed, Mode::Wheel].map(|mode| Server::BareUring.in_mode(mode)));
         opponents.extend(Server::RUNTIMES.map(Server::usual));
     }
     opponents

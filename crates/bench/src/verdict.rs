@@ -51,12 +51,12 @@ pub(crate) fn sentence(ratio: &Ratio, of: &str, to: &str, what: &str) -> String 
     let median = ratio.spread.median;
     match Verdict::of(ratio.interval) {
         Verdict::Less { low, high } => {
-            let gain = (1.0 - median) * 100.0;
-            format!("{of} needs {gain:.0} % less {what} than {to} (×{median:.3}, {low:.3}–{high:.3}).")
+            let gain = percent(1.0 - median);
+            format!("{of} needs {gain} % less {what} than {to} (×{median:.3}, {low:.3}–{high:.3}).")
         }
         Verdict::More { low, high } if median < 2.0 => {
-            let loss = (median - 1.0) * 100.0;
-            format!("{of} needs {loss:.0} % more {what} than {to} (×{median:.3}, {low:.3}–{high:.3}).")
+            let loss = percent(median - 1.0);
+            format!("{of} needs {loss} % more {what} than {to} (×{median:.3}, {low:.3}–{high:.3}).")
         }
         Verdict::More { low, high } => {
             format!("{of} needs {median:.1} times the {what} of {to} ({low:.3}–{high:.3}).")
@@ -70,6 +70,12 @@ pub(crate) fn sentence(ratio: &Ratio, of: &str, to: &str, what: &str) -> String 
             format!("{of} and {to} cannot be told apart in {what} by so few rounds (×{median:.3}).")
         }
     }
+}
+
+/// A share in per cent, with a digit behind the point where it matters.
+fn percent(share: f64) -> String {
+    let percent = share * 100.0;
+    format!("{percent:.*}", usize::from(percent < 2.95))
 }
 
 #[cfg(test)]

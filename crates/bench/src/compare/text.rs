@@ -26,7 +26,8 @@ pub(super) fn render(comparison: &Comparison) -> String {
     }
     text.push_str(
         "\nA figure is better or worse only if the ranges of all rounds do not touch; a ratio has changed only if the 95 % \
-         intervals of its median do not.\n",
+         intervals of its median do not.\nThe runs were not interleaved: an hour in which the machine was slower makes \
+         every figure worse. Ratios, each within its own run, suffer less from that.\n",
     );
     text
 }
