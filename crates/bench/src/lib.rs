@@ -1,21 +1,26 @@
-//! The benchmark suite of heartring: what knowing who is there costs, against the bare limit.
+//! The benchmark suite of heartring: what knowing who is there costs, against the bare limit and against the runtimes.
 //!
 //! A run is a list of *rounds*; in every round each *contender* (a server in a fresh process) is measured
 //! once, in rotating order, under a *workload* that a load generator drives from another process on another
 //! core. The cost is the server process's own CPU time over a window in which all connections are up and
 //! warm, divided by the units of work that the generator counted in that window. Contenders are compared
-//! pair by pair within a round, so that a machine that is slow for a minute is slow for both.
+//! pair by pair within a round, so that a machine that is slow for a minute is slow for both. `docs/benchmarks.md` says it
+//! at length.
 //!
 //! Where things are:
 //!
-//! - [`BenchArgs`] and [`run`]: the command line, and the two roles in which the program starts itself.
+//! - [`BenchArgs`] and [`run`]: the command line (`args`), what it means (`asked`, `panels`), what is refused (`limits`), and the
+//!   two roles in which the program starts itself.
 //! - `workload`, `plan`: what is done, and what a child process is told about it.
-//! - `contender`, `contenders/`: who is measured; one file per server. `service`: the thread it runs on.
+//! - `contender`, `roster`, `contenders/`: who is measured, who takes part in what, and one file per server. `service`: the
+//!   thread it runs on. `serve`: its process.
 //! - [`server`]: for contenders that are programs of their own, so that nothing of them reaches a user of the library.
-//! - `load`, `load/`: the generator. `window`: the one place that decides what counts.
-//! - `suite`, `measurement`, `child`, `control`: rounds, one measurement, processes and what they say.
-//! - `ring_unsafe`: all unsafe code, a ring that contender and generator share.
-//! - `metric`, `statistics`, `verdict`, `report`, `machine`: what came out and what may be concluded.
+//! - `load`, `load/`: the generator. `load/window`: the one place that decides what counts.
+//! - `bench`, `suite`, `measurement`, `child`, `control`: runs, rounds, one measurement, processes and what they say.
+//! - `transport`: the loopback device. `machine`: the machine that a report is about.
+//! - `sample`, `tally`, `statistics`, `verdict`: from what was counted to metrics, medians, ratios, and what may be concluded.
+//! - `report`: the report as data, and all that `table` (terminal), `page` (web) and `compare` know; `outlet`: where it goes.
+//! - `ring_unsafe`, `namespace_unsafe`: all unsafe code.
 
 mod args;
 mod asked;

@@ -80,8 +80,9 @@ mod tests {
 
     use super::*;
     use crate::contender::{Contender, Mode, Server};
-    use crate::control::LoadResult;
+    use crate::control::{Deaths, LoadResult};
     use crate::plan::ServePlan;
+    use crate::workload::Scene;
     use crate::{contenders, roster, trial};
 
     const WORKLOADS: [Workload; 5] = [
@@ -165,6 +166,30 @@ mod tests {
         let storm = Workload::Storm { identities: 50, at_once: 20, shards: 3 };
         let result = measure(Server::HeartringEpoll.usual(), storm, Engine::Epoll);
         assert!(result.units > 50, "{result:?}");
+    }
+
+    #[test]
+    fn the_dead_are_seen_and_nobody_else() {
+        let dead_within = Duration::from_millis(400);
+        for (scene, connections, deaths) in [(Scene::Single, 12, 4), (Scene::Mass, 12, 12)] {
+            let workload = Workload::Detect { scene, connections, deaths };
+            let (contender, batch_within) = (Server::HeartringEpoll.usual(), Duration::ZERO);
+            let serve =
+                ServePlan { contender, workload, core: 0, congestion: None, batch_within, dead_within };
+            let server = contenders::start(&serve).unwrap();
+            let result = trial::run(server.addr, workload, false, Engine::Epoll, dead_within).unwrap();
+            let seen = Deaths { seen: u64::from(deaths), ..Deaths::default() };
+            assert_eq!(result.deaths, Some(seen), "{scene:?}");
+            let verdicts = server.verdicts.expect("heartring keeps account")();
+            assert_eq!((verdicts.count, verdicts.early), (u64::from(deaths), 0), "{scene:?}");
+        }
+    }
+
+    #[test]
+    fn idle_devices_come_in_two_lots() {
+        let workload = Workload::Memory { few: 3, many: 20 };
+        let result = measure(Server::BareSockets.usual(), workload, Engine::Epoll);
+        assert_eq!(result.units, 20);
     }
 
     #[test]

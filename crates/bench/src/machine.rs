@@ -30,6 +30,8 @@ pub(crate) struct Machine {
     pub(crate) congestion_control: String,
     pub(crate) congestion_control_default: String,
     pub(crate) descriptors_max: u64,
+    /// Over what bytes get from one end to the other.
+    pub(crate) transport: String,
     /// Whether TCP input can be steered to the generator's core; where it was, the params say.
     pub(crate) rps: bool,
     /// The version of heartring that made the report.
@@ -56,6 +58,7 @@ impl Machine {
             congestion_control: chosen.map_or_else(|| default.clone(), String::from),
             congestion_control_default: default,
             descriptors_max: process::descriptors_max(),
+            transport: transport::described(rps).into(),
             rps,
             version: env!("CARGO_PKG_VERSION").into(),
         })

@@ -67,6 +67,15 @@ pub(crate) fn arrange(rps: Rps, cores: usize) -> Result<bool, Error> {
     }
 }
 
+/// What it all goes over, with and without a network of this process' own.
+pub(crate) fn described(rps: bool) -> &'static str {
+    if rps {
+        "loopback in a network namespace of its own; where TCP input is steered (RPS), the workload says so"
+    } else {
+        "loopback, without steering of TCP input"
+    }
+}
+
 /// Steers what loopback receives to `core`, or lets it be. Only where [`arrange`] said that it can be.
 pub(crate) fn steer(core: Option<usize>) -> Result<(), Error> {
     fs::write(RPS_CPUS, core.map_or("0".into(), mask)).map_err(Error::system("setting rps_cpus of loopback"))

@@ -77,12 +77,16 @@ impl<'a> Patrol<'a> {
         Self { watched, close_listeners: config.close_listeners, patients }
     }
 
-    /// Until the next look. A shard without listeners is to have them back as soon as it turns.
+    /// Until the next look. A shard without listeners is to have them back as soon as it turns. While every shard sleeps, a look
+    /// per `stuck_after` is enough: whoever gets stuck after it is seen by the next one, and reported a quarter later, as with
+    /// looks in between; and an idle gateway does not wake for nothing.
     fn pause(&self) -> Duration {
         if self.patients.iter().any(|patient| patient.stuck.is_some() && patient.closed) {
             return LOOK_EVERY_MIN;
         }
-        (self.watched.stuck_after / 4).clamp(LOOK_EVERY_MIN, LOOK_EVERY_MAX)
+        let all_sleep = self.patients.iter().all(|patient| patient.seen.is_none());
+        let pause = if all_sleep { self.watched.stuck_after } else { self.watched.stuck_after / 4 };
+        pause.clamp(LOOK_EVERY_MIN, LOOK_EVERY_MAX)
     }
 
     fn look(&mut self, now: Instant) {
@@ -238,12 +242,17 @@ mod tests {
 
     #[test]
     fn it_looks_often_enough_and_not_too_often() {
-        let pause = |stuck_after| {
+        let pause = |stuck_after, seen| {
             let watched = Watched::new(1, stuck_after);
-            Patrol::new(&watched, heartring_core::Watchdog::default()).pause()
+            let mut patrol = Patrol::new(&watched, heartring_core::Watchdog::default());
+            patrol.patients[0].seen = seen;
+            patrol.pause()
         };
-        assert_eq!(pause(Duration::from_millis(10)), LOOK_EVERY_MIN);
-        assert_eq!(pause(STUCK_AFTER), STUCK_AFTER / 4);
-        assert_eq!(pause(Duration::from_hours(1)), LOOK_EVERY_MAX);
+        let turning = Some(Instant::ZERO);
+        assert_eq!(pause(Duration::from_millis(10), turning), LOOK_EVERY_MIN);
+        assert_eq!(pause(STUCK_AFTER, turning), STUCK_AFTER / 4);
+        assert_eq!(pause(STUCK_AFTER, None), STUCK_AFTER, "nobody turns");
+        assert_eq!(pause(Duration::from_hours(1), turning), LOOK_EVERY_MAX);
+        assert_eq!(pause(Duration::from_hours(1), None), LOOK_EVERY_MAX);
     }
 }

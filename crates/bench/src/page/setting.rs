@@ -30,7 +30,8 @@ fn lines(machine: &Machine) -> Vec<(&'static str, String)> {
         congestion_control,
         congestion_control_default,
         descriptors_max,
-        rps,
+        transport,
+        rps: _, // the transport says it
         version,
     } = machine;
     let generator = match generator {
@@ -54,14 +55,7 @@ fn lines(machine: &Machine) -> Vec<(&'static str, String)> {
             ),
         ),
         ("Descriptors per process", grouped(*descriptors_max as f64, 0)),
-        (
-            "Transport",
-            if *rps {
-                "loopback in a network namespace of its own; where TCP input is steered (RPS), the workload says so".into()
-            } else {
-                "loopback, without steering of TCP input".to_owned()
-            },
-        ),
+        ("Transport", transport.clone()),
     ]
 }
 

@@ -29,6 +29,7 @@ pub(crate) fn machine() -> Machine {
         congestion_control: "cubic".into(),
         congestion_control_default: "bbr".into(),
         descriptors_max: 20_000,
+        transport: crate::transport::described(true).into(),
         rps: true,
         version: "0.1.0".into(),
     }

@@ -57,8 +57,12 @@ fn line(row: &Row, metrics: &[Metric]) -> String {
 /// As many as on a terminal, or as many as it takes to see two digits of a small value.
 fn decimals(metric: Metric, median: f64) -> usize {
     let usual = metric.decimals();
-    let small = if usual == 0 { 10.0 } else { 1.0 };
-    if usual < 2 && median > 0.0 && median < small { usual + 2 } else { usual }
+    let small = match usual {
+        0 => 10.0,
+        1 => 1.0,
+        _ => 0.01,
+    };
+    if median > 0.0 && median < small { usual + 2 } else { usual }
 }
 
 /// Where there is one contender only: its figures, large.
@@ -208,8 +212,9 @@ mod tests {
 
     #[test]
     fn a_small_value_is_not_told_as_nothing() {
-        assert_eq!(decimals(Metric::CpuMsPerConnHour, 0.004), 3);
-        assert_eq!(decimals(Metric::CpuMsPerConnHour, 12.0), 1);
+        assert_eq!(decimals(Metric::CpuMsPerConnHour, 0.004), 4);
+        assert_eq!(decimals(Metric::CpuMsPerConnHour, 12.0), 2);
+        assert_eq!(decimals(Metric::ServerBusy, 0.04), 2);
         assert_eq!(decimals(Metric::Early, 0.0), 0);
     }
 
