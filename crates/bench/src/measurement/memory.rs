@@ -93,15 +93,39 @@ fn kernel_bytes() -> Option<u64> {
 
 /// What the objects in use take, each with its share of its slab. A line is `name active_objs num_objs objsize objperslab
 /// pagesperslab : …` (slabinfo(5), version 2.1).
+///
+/// Without the inodes of `/proc` and what comes with each: whoever looks at the descriptors of all processes, as monitors do,
+/// makes one per connection.
 fn bytes_of_objects(slabinfo: &str) -> Option<u64> {
-    let page = rustix::param::page_size() as u64;
     let lines = slabinfo.lines().filter(|line| !line.starts_with('#') && !line.starts_with("slabinfo"));
-    let bytes = lines.map(|line| {
-        let numbers: Vec<u64> = line.split_whitespace().skip(1).map_while(|word| word.parse().ok()).collect();
+    let caches: Vec<Cache<'_>> = lines.map(Cache::read).collect::<Option<_>>()?;
+    let of = |name: &str| caches.iter().find(|cache| cache.name == name);
+    let proc_inodes = of("proc_inode_cache").map_or(0, |cache| cache.active);
+    let with_inode = ["proc_inode_cache", "dentry", "lsm_inode_cache"].into_iter().filter_map(of);
+    let looked_at: u64 = with_inode.map(|cache| cache.bytes(proc_inodes)).sum();
+    let all: u64 = caches.iter().map(|cache| cache.bytes(cache.active)).sum();
+    Some(all.saturating_sub(looked_at))
+}
+
+struct Cache<'a> {
+    name: &'a str,
+    active: u64,
+    per_slab: u64,
+    pages: u64,
+}
+
+impl Cache<'_> {
+    fn read(line: &str) -> Option<Cache<'_>> {
+        let mut words = line.split_whitespace();
+        let name = words.next()?;
+        let numbers: Vec<u64> = words.map_while(|word| word.parse().ok()).collect();
         let [active, _, _, per_slab, pages] = numbers[..] else { return None };
-        Some(active * pages * page / per_slab.max(1))
-    });
-    bytes.sum()
+        Some(Cache { name, active, per_slab: per_slab.max(1), pages })
+    }
+
+    fn bytes(&self, objects: u64) -> u64 {
+        objects * self.pages * rustix::param::page_size() as u64 / self.per_slab
+    }
 }
 
 /// The field `name` of a text with lines of `name: N kB`.
@@ -130,6 +154,15 @@ mod tests {
         let page = rustix::param::page_size() as u64;
         assert_eq!(bytes_of_objects(text), Some(10 * 8 * page / 12 + 5 * page / 21));
         assert_eq!(bytes_of_objects("gibberish\n"), None);
+    }
+
+    #[test]
+    fn who_looks_at_descriptors_is_not_counted() {
+        let text = |inodes: u64| {
+            let dentries = 100 + inodes;
+            format!("dentry {dentries} 900 192 21 1 : x\nproc_inode_cache {inodes} 900 680 24 4 : x\n")
+        };
+        assert_eq!(bytes_of_objects(&text(0)), bytes_of_objects(&text(21 * 24)));
     }
 
     #[test]
