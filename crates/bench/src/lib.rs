@@ -20,7 +20,7 @@
 //! - `transport`: the loopback device. `machine`: the machine that a report is about.
 //! - `sample`, `tally`, `statistics`, `verdict`: from what was counted to metrics, medians, ratios, and what may be concluded.
 //! - `report`: the report as data, and all that `table` (terminal), `page` (web) and `compare` know; `outlet`: where it goes.
-//! - `ring_unsafe`, `namespace_unsafe`: all unsafe code.
+//! - `ring_unsafe`, `namespace_unsafe`, `port_unsafe`: all unsafe code.
 
 mod args;
 mod asked;
@@ -44,6 +44,8 @@ mod page;
 mod panels;
 mod picture;
 mod plan;
+#[allow(unsafe_code)] // a socket option
+mod port_unsafe;
 mod process;
 mod progress;
 mod report;

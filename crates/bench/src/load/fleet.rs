@@ -10,8 +10,9 @@ use std::time::Duration;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::plan::LoadPlan;
+use crate::port_unsafe::bind_without_port;
 
-/// The default range of local ports has 28 232. `bind` looks for a free one in one half of them first, and finds it at once as
+/// The default range of local ports has 28 232. `connect` looks for a free one in one half of them first, and finds it soon as
 /// long as that half is not full.
 const CONNS_PER_SOURCE: u32 = 14_000;
 
@@ -47,6 +48,7 @@ pub(super) fn connect(plan: &LoadPlan, index: u32, message: &[u8]) -> io::Result
         socket.set_tcp_congestion(congestion.as_bytes())?;
     }
     if let Some(source) = source(index) {
+        bind_without_port(&socket)?;
         socket.bind(&SocketAddr::from((source, 0)).into())?;
     }
     socket.connect(&plan.server.into())?;
