@@ -96,6 +96,11 @@ impl Child {
         }
     }
 
+    /// Ends it, without waiting for its end.
+    pub(crate) fn kill(&mut self) {
+        let _ = self.process.kill();
+    }
+
     /// Its process.
     pub(crate) fn id(&self) -> u32 {
         self.process.id()
@@ -151,7 +156,7 @@ fn setup_failed(role: &str, what: &dyn fmt::Display) -> ChildError {
 
 impl Drop for Child {
     fn drop(&mut self) {
-        let _ = self.process.kill();
+        self.kill();
         let _ = self.process.wait();
     }
 }

@@ -112,3 +112,10 @@ impl Fleet {
         Ok(deaths)
     }
 }
+
+/// Closing twenty thousand connections takes a process seconds: all do it at once.
+impl Drop for Fleet {
+    fn drop(&mut self) {
+        self.generators.iter_mut().for_each(Child::kill);
+    }
+}
