@@ -203,8 +203,8 @@ fn limits_of(dice: &mut Dice, dead_within: Duration, clients: u64) -> Limits {
         dead_within_min: (dead_within / 8).max(Duration::from_millis(100)),
         dead_within_max: (dead_within * 8).min(DEAD_WITHIN_MAX),
         verdicts_per_turn_max: *dice.pick(&[1, 2, 8, 1_024, 1_024]),
-        // Not drawn: some fleets are larger than the first and smaller than the second.
-        watches_max: if clients.is_multiple_of(2) { 2 } else { 1024 },
+        // Not drawn, so that the rest of a plan stays what it was. One fleet in eight is mostly left to the sweep.
+        watches_max: if clients.is_multiple_of(8) { 2 } else { 1024 },
         ..Limits::default()
     }
 }
