@@ -7,6 +7,7 @@ mod bare_sockets;
 mod bare_uring;
 mod claim_epoll;
 mod claim_uring;
+mod epoll_conns;
 mod fanout_epoll;
 mod fanout_uring;
 mod heartring;

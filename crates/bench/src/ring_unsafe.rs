@@ -1,7 +1,7 @@
 //! A ring without policy, for the bare io_uring contender and the generator: setup, the buffer ring, and one
 //! function per operation.
 //!
-//! All unsafe code of this crate is here. What makes it sound is one decision: the memory that the kernel is
+//! What makes it sound is one decision: the memory that the kernel is
 //! given lives for ever (receive buffers and their ring are leaked, messages are static), so it outlives every
 //! operation, whatever the caller does; and no Rust reference to a buffer is ever made: servers pass them on or
 //! copy a few bytes out of them, and the generator only counts.
@@ -119,6 +119,20 @@ impl Ring {
         self.push(accept, Kind::Accept, 0, 0)
     }
 
+    /// What became of an accept: the slot of the client, if there is one. Accepting goes on.
+    pub(crate) fn accepted(&mut self, completion: &Completion, listener: &Socket) -> io::Result<Option<u32>> {
+        let slot = match completion.result {
+            Ok(slot) => Some(slot),
+            // The client has left already.
+            Err(Errno::CONNABORTED | Errno::INTR) => None,
+            Err(error) => return Err(error.into()),
+        };
+        if !completion.more {
+            self.accept(listener)?;
+        }
+        Ok(slot)
+    }
+
     pub(crate) fn receive(&mut self, slot: u32) -> io::Result<()> {
         self.push(opcode::RecvMulti::new(Fixed(slot), BUFFER_GROUP).build(), Kind::Receive, slot, 0)
     }
@@ -214,7 +228,7 @@ impl Ring {
     }
 
     /// Hands over what was pushed, and waits for something to complete.
-    fn wait(&mut self, into: &mut Vec<Completion>) -> io::Result<()> {
+    pub(crate) fn wait(&mut self, into: &mut Vec<Completion>) -> io::Result<()> {
         self.publish_buffers();
         let submitted = self.io.submit_and_wait(1);
         self.reap(submitted, into)

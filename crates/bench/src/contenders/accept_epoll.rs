@@ -15,14 +15,13 @@ use crate::service::Service;
 
 pub(crate) struct AcceptEpoll {
     listener: Socket,
-    batch_within: Duration,
 }
 
 impl Service for AcceptEpoll {
-    fn open(listener: Socket, plan: &ServePlan) -> io::Result<Self> {
+    fn open(listener: Socket, _plan: &ServePlan) -> io::Result<Self> {
         // Inherited by what is accepted: to drop it is to reset it.
         listener.set_linger(Some(Duration::ZERO))?;
-        Ok(AcceptEpoll { listener, batch_within: plan.batch_within() })
+        Ok(AcceptEpoll { listener })
     }
 
     fn run(self) -> io::Result<Infallible> {
@@ -34,9 +33,6 @@ impl Service for AcceptEpoll {
             match epoll::wait(&epoll, spare_capacity(&mut events), None) {
                 Ok(_) | Err(Errno::INTR) => self.accept_all()?,
                 Err(error) => return Err(error.into()),
-            }
-            if !self.batch_within.is_zero() {
-                std::thread::sleep(self.batch_within);
             }
         }
     }

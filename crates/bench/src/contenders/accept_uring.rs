@@ -5,7 +5,6 @@ use std::convert::Infallible;
 use std::io;
 use std::time::Duration;
 
-use rustix::io::Errno;
 use socket2::Socket;
 
 use crate::plan::ServePlan;
@@ -18,7 +17,6 @@ const SLOTS_CLOSING: u32 = 1024;
 pub(crate) struct AcceptUring {
     ring: Ring,
     listener: Socket,
-    batch_within: Duration,
 }
 
 impl Service for AcceptUring {
@@ -27,13 +25,13 @@ impl Service for AcceptUring {
         listener.set_linger(Some(Duration::ZERO))?;
         let mut ring = Ring::open(plan.workload.connections() + SLOTS_CLOSING, plan.workload.bytes())?;
         ring.accept(&listener)?;
-        Ok(AcceptUring { ring, listener, batch_within: plan.batch_within() })
+        Ok(AcceptUring { ring, listener })
     }
 
     fn run(mut self) -> io::Result<Infallible> {
         let mut completions = Vec::new();
         loop {
-            self.ring.wait_with(self.batch_within, &mut completions)?;
+            self.ring.wait(&mut completions)?;
             for completion in completions.drain(..) {
                 self.handle(&completion)?;
             }
@@ -47,11 +45,9 @@ impl AcceptUring {
             Kind::Accept => {}
             Kind::Receive | Kind::Send | Kind::Close | Kind::Deadline | Kind::Cancel => return Ok(()),
         }
-        match completion.result {
-            Ok(slot) => self.ring.close(slot)?,
-            Err(Errno::CONNABORTED | Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
+        match self.ring.accepted(completion, &self.listener)? {
+            Some(slot) => self.ring.close(slot),
+            None => Ok(()),
         }
-        if completion.more { Ok(()) } else { self.ring.accept(&self.listener) }
     }
 }

@@ -63,12 +63,10 @@ impl<K: Keeper> BareUring<K> {
     }
 
     fn accepted(&mut self, completion: &Completion) -> io::Result<()> {
-        match completion.result {
-            Ok(slot) => self.keeper.receive(&mut self.ring, slot)?,
-            Err(Errno::CONNABORTED | Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
+        match self.ring.accepted(completion, &self.listener)? {
+            Some(slot) => self.keeper.receive(&mut self.ring, slot),
+            None => Ok(()),
         }
-        if completion.more { Ok(()) } else { self.ring.accept(&self.listener) }
     }
 
     fn received(&mut self, completion: &Completion) -> io::Result<()> {

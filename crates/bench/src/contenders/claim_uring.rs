@@ -24,7 +24,6 @@ pub(crate) struct ClaimUring {
     listener: Socket,
     /// The slot of each device's connection, by the device's number.
     holders: Vec<Option<u32>>,
-    batch_within: Duration,
     /// Connections whose receive ended for want of a buffer.
     starved: Vec<u32>,
 }
@@ -36,13 +35,13 @@ impl Service for ClaimUring {
         let mut ring = Ring::open(plan.workload.connections() + SLOTS_CLOSING, plan.workload.bytes())?;
         ring.accept(&listener)?;
         let (holders, starved) = (Vec::new(), Vec::new());
-        Ok(ClaimUring { ring, listener, holders, batch_within: plan.batch_within(), starved })
+        Ok(ClaimUring { ring, listener, holders, starved })
     }
 
     fn run(mut self) -> io::Result<Infallible> {
         let mut completions = Vec::new();
         loop {
-            self.ring.wait_with(self.batch_within, &mut completions)?;
+            self.ring.wait(&mut completions)?;
             for completion in completions.drain(..) {
                 self.handle(&completion)?;
             }
@@ -65,12 +64,10 @@ impl ClaimUring {
     }
 
     fn accepted(&mut self, completion: &Completion) -> io::Result<()> {
-        match completion.result {
-            Ok(slot) => self.ring.receive_once(slot)?,
-            Err(Errno::CONNABORTED | Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
+        match self.ring.accepted(completion, &self.listener)? {
+            Some(slot) => self.ring.receive_once(slot),
+            None => Ok(()),
         }
-        if completion.more { Ok(()) } else { self.ring.accept(&self.listener) }
     }
 
     /// The first frame, which arrives whole.

@@ -67,15 +67,9 @@ impl FanoutUring {
     }
 
     fn accepted(&mut self, completion: &Completion) -> io::Result<()> {
-        match completion.result {
-            Ok(slot) => {
-                self.ring.receive(slot)?;
-                self.conns.push(slot);
-            }
-            Err(Errno::CONNABORTED | Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
-        }
-        if completion.more { Ok(()) } else { self.ring.accept(&self.listener) }
+        let Some(slot) = self.ring.accepted(completion, &self.listener)? else { return Ok(()) };
+        self.conns.push(slot);
+        self.ring.receive(slot)
     }
 
     fn received(&mut self, completion: &Completion) -> io::Result<()> {
