@@ -16,7 +16,7 @@ use crate::plan::{LoadPlan, ServePlan};
 use crate::process;
 use crate::sample::Sample;
 use crate::suite::Setup;
-use crate::workload::{Scene, Workload};
+use crate::workload::Workload;
 
 /// For what a child has to do at once.
 const PROMPT: Duration = Duration::from_secs(10);
@@ -30,7 +30,7 @@ pub(crate) fn measure(
     interrupt: &Interrupt,
 ) -> Result<Sample, ChildError> {
     match setup.workload {
-        Workload::Memory { .. } => memory::measure(setup, contender, interrupt),
+        Workload::Memory { few, many } => memory::measure(setup, many - few, contender, interrupt),
         Workload::Scale { .. } => scale::measure(setup, contender, interrupt),
         Workload::Echo { .. }
         | Workload::Beats { .. }
@@ -110,17 +110,7 @@ fn start_server(
 }
 
 fn expect_steady(server: &mut Child, load: &mut Child, plan: &LoadPlan) -> Result<(), ChildError> {
-    let settling = match plan.workload {
-        // A device of each is heard for as long as its first deadline.
-        Workload::Detect { scene: Scene::Single | Scene::Mass | Scene::Loaded, .. } => plan.dead_within,
-        Workload::Echo { .. }
-        | Workload::Beats { .. }
-        | Workload::Storm { .. }
-        | Workload::Fanout { .. }
-        | Workload::Memory { .. }
-        | Workload::Scale { .. } => plan.warmup,
-    };
-    let report = load.report(CONNECT + settling)?;
+    let report = load.report(CONNECT + plan.warmup)?;
     let LoadReport::Steady = report else { return Err(blame(server, &report)) };
     Ok(())
 }

@@ -94,78 +94,57 @@ pub(crate) enum Curve {
 impl Metric {
     /// The head of the table's column.
     pub(crate) fn title(self) -> &'static str {
-        match self {
-            Metric::CpuNsPerMessage => "CPU ns/message",
-            Metric::CpuNsPerBeat => "CPU ns/beat",
-            Metric::CpuNsPerClaim => "CPU ns/claim",
-            Metric::CpuNsPerDelivery => "CPU ns/delivery",
-            Metric::CpuMsPerConnHour => "CPU ms/conn hour",
-            Metric::ClaimsPerCoreS => "claims/core s",
-            Metric::MessagesPerS => "messages/s",
-            Metric::BeatsPerS => "beats/s",
-            Metric::ClaimsPerS => "claims/s",
-            Metric::DeliveriesPerS => "deliveries/s",
-            Metric::LatencyP50Us => "p50 µs",
-            Metric::LatencyP99Us => "p99 µs",
-            Metric::LongestWaitMs => "longest ms",
-            Metric::AllServedMs => "all served ms",
-            Metric::LastDeliveryMs => "last has it ms",
-            Metric::UserBytes => "user bytes",
-            Metric::KernelBytes => "kernel bytes",
-            Metric::KernelBytesBothEnds => "kernel, both ends",
-            Metric::Deaths => "deaths",
-            Metric::Early => "early",
-            Metric::FalseCloses => "false",
-            Metric::Undetected => "undetected",
-            Metric::LatenessP50Us => "late p50 µs",
-            Metric::LatenessP99Us => "late p99 µs",
-            Metric::LatenessP999Us => "late p99.9 µs",
-            Metric::LatenessMaxUs => "late max µs",
-            Metric::SeenP50Us => "seen p50 µs",
-            Metric::SeenMaxUs => "seen max µs",
-            Metric::Connections => "connections",
-            Metric::ConnectS => "connected in s",
-            Metric::WakeupsPerS => "wake-ups/s",
-            Metric::ServerBusy => "server busy",
-            Metric::GeneratorBusy => "generator busy",
-            Metric::ForeignBusy => "foreign busy",
-        }
+        self.reading().0
     }
 
     /// Digits behind the point that mean something.
     pub(crate) fn decimals(self) -> usize {
+        self.reading().1
+    }
+
+    /// In a sentence, after "less" or "more".
+    pub(crate) fn spoken(self) -> &'static str {
+        let (title, _, spoken) = self.reading();
+        spoken.unwrap_or(title)
+    }
+
+    /// Title, decimals, and how it is spoken of where that is another way.
+    fn reading(self) -> (&'static str, usize, Option<&'static str>) {
         match self {
-            Metric::CpuMsPerConnHour | Metric::ServerBusy | Metric::GeneratorBusy | Metric::ForeignBusy => 2,
-            Metric::LongestWaitMs
-            | Metric::AllServedMs
-            | Metric::LastDeliveryMs
-            | Metric::WakeupsPerS
-            | Metric::ConnectS => 1,
-            Metric::CpuNsPerMessage
-            | Metric::CpuNsPerBeat
-            | Metric::CpuNsPerClaim
-            | Metric::CpuNsPerDelivery
-            | Metric::ClaimsPerCoreS
-            | Metric::MessagesPerS
-            | Metric::BeatsPerS
-            | Metric::ClaimsPerS
-            | Metric::DeliveriesPerS
-            | Metric::LatencyP50Us
-            | Metric::LatencyP99Us
-            | Metric::UserBytes
-            | Metric::KernelBytes
-            | Metric::KernelBytesBothEnds
-            | Metric::Deaths
-            | Metric::Early
-            | Metric::FalseCloses
-            | Metric::Undetected
-            | Metric::LatenessP50Us
-            | Metric::LatenessP99Us
-            | Metric::LatenessP999Us
-            | Metric::LatenessMaxUs
-            | Metric::SeenP50Us
-            | Metric::SeenMaxUs
-            | Metric::Connections => 0,
+            Metric::CpuNsPerMessage => ("CPU ns/message", 0, Some("CPU per message")),
+            Metric::CpuNsPerBeat => ("CPU ns/beat", 0, Some("CPU per beat")),
+            Metric::CpuNsPerClaim => ("CPU ns/claim", 0, Some("CPU per claim")),
+            Metric::CpuNsPerDelivery => ("CPU ns/delivery", 0, Some("CPU per delivery")),
+            Metric::CpuMsPerConnHour => ("CPU ms/conn hour", 2, Some("CPU per connection and hour")),
+            Metric::ClaimsPerCoreS => ("claims/core s", 0, None),
+            Metric::MessagesPerS => ("messages/s", 0, None),
+            Metric::BeatsPerS => ("beats/s", 0, None),
+            Metric::ClaimsPerS => ("claims/s", 0, None),
+            Metric::DeliveriesPerS => ("deliveries/s", 0, None),
+            Metric::LatencyP50Us => ("p50 µs", 0, None),
+            Metric::LatencyP99Us => ("p99 µs", 0, None),
+            Metric::LongestWaitMs => ("longest ms", 1, None),
+            Metric::AllServedMs => ("all served ms", 1, None),
+            Metric::LastDeliveryMs => ("last has it ms", 1, None),
+            Metric::UserBytes => ("user bytes", 0, Some("user-space memory per connection")),
+            Metric::KernelBytes => ("kernel bytes", 0, Some("kernel memory per connection")),
+            Metric::KernelBytesBothEnds => ("kernel, both ends", 0, None),
+            Metric::Deaths => ("deaths", 0, None),
+            Metric::Early => ("early", 0, None),
+            Metric::FalseCloses => ("false", 0, None),
+            Metric::Undetected => ("undetected", 0, None),
+            Metric::LatenessP50Us => ("late p50 µs", 0, None),
+            Metric::LatenessP99Us => ("late p99 µs", 0, Some("time for its verdicts (p99)")),
+            Metric::LatenessP999Us => ("late p99.9 µs", 0, None),
+            Metric::LatenessMaxUs => ("late max µs", 0, Some("time for its last verdict")),
+            Metric::SeenP50Us => ("seen p50 µs", 0, None),
+            Metric::SeenMaxUs => ("seen max µs", 0, None),
+            Metric::Connections => ("connections", 0, None),
+            Metric::ConnectS => ("connected in s", 1, None),
+            Metric::WakeupsPerS => ("wake-ups/s", 1, None),
+            Metric::ServerBusy => ("server busy", 2, None),
+            Metric::GeneratorBusy => ("generator busy", 2, None),
+            Metric::ForeignBusy => ("foreign busy", 2, None),
         }
     }
 

@@ -27,7 +27,7 @@ pub(crate) fn sentences(section: &Section<'_>) -> Vec<String> {
     let sentence = |ratio: &&Ratio| {
         let rank = if ratio.to.is_runtime() { "the best runtime " } else { "" };
         let (of, to) = (ratio.of.name(), format!("{rank}{}", ratio.to.name()));
-        verdict::sentence(ratio, &of, &to, what(metric))
+        verdict::sentence(ratio, &of, &to, metric.spoken())
     };
     section.ratios.iter().filter(told).map(sentence).collect()
 }
@@ -38,44 +38,4 @@ pub(crate) fn best_runtime(section: &Section<'_>, cost: Metric) -> Option<Conten
     let runtimes = runtimes.filter(|contender| contender.is_runtime() && contender.mode == Mode::Usual);
     let costs = runtimes.filter_map(|contender| Some((contender, section.spread(contender, cost)?.median)));
     costs.min_by(|(_, one), (_, other)| one.total_cmp(other)).map(|(contender, _)| contender)
-}
-
-/// What is compared, after "less" or "more".
-pub(crate) fn what(metric: Metric) -> &'static str {
-    match metric {
-        Metric::CpuNsPerMessage => "CPU per message",
-        Metric::CpuNsPerBeat => "CPU per beat",
-        Metric::CpuNsPerClaim => "CPU per claim",
-        Metric::CpuNsPerDelivery => "CPU per delivery",
-        Metric::CpuMsPerConnHour => "CPU per connection and hour",
-        Metric::UserBytes => "user-space memory per connection",
-        Metric::KernelBytes => "kernel memory per connection",
-        Metric::LatenessP99Us => "time for its verdicts (p99)",
-        Metric::LatenessMaxUs => "time for its last verdict",
-        Metric::ClaimsPerCoreS
-        | Metric::MessagesPerS
-        | Metric::BeatsPerS
-        | Metric::ClaimsPerS
-        | Metric::DeliveriesPerS
-        | Metric::LatencyP50Us
-        | Metric::LatencyP99Us
-        | Metric::LongestWaitMs
-        | Metric::AllServedMs
-        | Metric::LastDeliveryMs
-        | Metric::KernelBytesBothEnds
-        | Metric::Deaths
-        | Metric::Early
-        | Metric::FalseCloses
-        | Metric::Undetected
-        | Metric::LatenessP50Us
-        | Metric::LatenessP999Us
-        | Metric::SeenP50Us
-        | Metric::SeenMaxUs
-        | Metric::Connections
-        | Metric::ConnectS
-        | Metric::WakeupsPerS
-        | Metric::ServerBusy
-        | Metric::GeneratorBusy
-        | Metric::ForeignBusy => metric.title(),
-    }
 }

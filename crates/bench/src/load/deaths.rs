@@ -16,7 +16,7 @@ use rustix::net::{RecvFlags, SendFlags, recv, send};
 use rustix::thread::set_current_timer_slack;
 use socket2::Socket;
 
-use super::herd::Herd;
+use super::herd::{Herd, Sight};
 use super::window::counts;
 use super::{Link, LoadPlan, fleet};
 use crate::clock;
@@ -194,14 +194,15 @@ impl Scenery<'_> {
             return converse(&self.loading[device as usize]);
         }
         match self.herd.ended(who as u32, clock::now_ns()) {
-            Some(Ok(after_ns)) => {
+            Some(Sight::Late(late_ns)) => {
                 self.deaths.seen += 1;
-                self.seen_ns.saturating_record(after_ns);
+                self.seen_ns.saturating_record(late_ns);
             }
-            Some(Err(_)) => {
+            Some(Sight::Early) => {
                 self.deaths.seen += 1;
                 self.deaths.early += 1;
             }
+            Some(Sight::False) => self.deaths.false_closes += 1,
             None => {}
         }
         Ok(())
@@ -221,7 +222,7 @@ impl Scenery<'_> {
             generator_cpu_ns: clock::process_cpu_ns() - cpu_ns_before,
             histogram: counts(&self.seen_ns),
             seen: Some(seen),
-            deaths: Some(Deaths { undetected, false_closes: self.herd.false_closes, ..self.deaths }),
+            deaths: Some(Deaths { undetected, ..self.deaths }),
             ..LoadResult::default()
         }
     }
@@ -229,15 +230,8 @@ impl Scenery<'_> {
 
 /// Devices that beat.
 fn devices(workload: Workload) -> u32 {
-    match workload {
-        Workload::Detect { connections, .. } => connections,
-        Workload::Echo { .. }
-        | Workload::Beats { .. }
-        | Workload::Storm { .. }
-        | Workload::Fanout { .. }
-        | Workload::Memory { .. }
-        | Workload::Scale { .. } => workload.connections(),
-    }
+    let Workload::Detect { connections, .. } = workload else { return workload.connections() };
+    connections
 }
 
 /// Who dies, of `herd` devices, and how far apart their deaths are. They are spread over the herd.

@@ -16,12 +16,22 @@ const BEATS: u32 = 3;
 
 /// Where a device is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Life {
+enum Life {
     Beating,
     /// Silent since its last beat, with its connection open: to the server it is dead from its deadline on.
     Dead,
     /// Its connection was ended.
     Ended,
+}
+
+/// What the end of a connection says of the server.
+pub(super) enum Sight {
+    /// The device had died, and its deadline had passed by so many nanoseconds.
+    Late(u64),
+    /// The device had died, but its deadline had not passed.
+    Early,
+    /// The device beat in time.
+    False,
 }
 
 struct Device {
@@ -37,8 +47,6 @@ pub(super) struct Herd {
     period_ns: u64,
     dead_within_ns: u64,
     message: Vec<u8>,
-    /// Connections that ended although their device beat in time.
-    pub(super) false_closes: u64,
 }
 
 impl Herd {
@@ -49,7 +57,6 @@ impl Herd {
             period_ns: period(plan.dead_within).as_nanos() as u64,
             dead_within_ns: plan.dead_within.as_nanos() as u64,
             message: plan.workload.message(),
-            false_closes: 0,
         }
     }
 
@@ -112,17 +119,14 @@ impl Herd {
         }
     }
 
-    /// Its connection was ended. Of a dead device: how long after its deadline; `Err` of how much before.
-    pub(super) fn ended(&mut self, device: u32, now: u64) -> Option<Result<u64, u64>> {
+    /// Its connection was ended; what that says, when it is seen first.
+    pub(super) fn ended(&mut self, device: u32, now: u64) -> Option<Sight> {
         let device = &mut self.devices[device as usize];
         match std::mem::replace(&mut device.life, Life::Ended) {
-            Life::Beating => {
-                self.false_closes += 1;
-                None
-            }
+            Life::Beating => Some(Sight::False),
             Life::Dead => {
-                let deadline = device.beat_at + self.dead_within_ns;
-                Some(now.checked_sub(deadline).ok_or_else(|| deadline - now))
+                let late_ns = now.checked_sub(device.beat_at + self.dead_within_ns);
+                Some(late_ns.map_or(Sight::Early, Sight::Late))
             }
             Life::Ended => None,
         }

@@ -14,7 +14,6 @@ use crate::control::{Command, LoadReport};
 use crate::metric::Metric;
 use crate::sample::Sample;
 use crate::suite::Setup;
-use crate::workload::Workload;
 
 /// What the kernel frees, it frees a little later, and what it takes it first takes in advance. So a value counts when it is
 /// found a second time.
@@ -33,12 +32,13 @@ pub(super) struct Footprint {
     pub(super) kernel: u64,
 }
 
+/// `more` connections come between two looks.
 pub(super) fn measure(
     setup: &Setup,
+    more: u32,
     contender: Contender,
     interrupt: &Interrupt,
 ) -> Result<Sample, ChildError> {
-    let Workload::Memory { few, many } = setup.workload else { unreachable!("memory is measured") };
     let (mut server, plan) = start_server(setup, contender, interrupt)?;
     let mut load = Child::start("load", &plan, interrupt)?;
     expect_steady(&mut server, &mut load, &plan)?;
@@ -48,7 +48,7 @@ pub(super) fn measure(
     let LoadReport::Begun = report else { return Err(blame(&mut server, &report)) };
     ended(&mut server, &mut load, CONNECT)?;
     let after = Footprint::settled(server.id())?;
-    let per_connection = |before: u64, after: u64| (after as f64 - before as f64) / f64::from(many - few);
+    let per_connection = |before: u64, after: u64| (after as f64 - before as f64) / f64::from(more);
     let mut sample = Sample::default();
     sample.extend([
         (Metric::UserBytes, per_connection(before.user, after.user)),

@@ -14,7 +14,6 @@ use crate::metric::{Curve, Metric};
 use crate::plan::LoadPlan;
 use crate::sample::Sample;
 use crate::suite::Setup;
-use crate::workload::Workload;
 
 /// For a million to connect: at ten thousand a second, six times over.
 const CONNECT: Duration = Duration::from_mins(10);
@@ -24,7 +23,7 @@ pub(super) fn measure(
     contender: Contender,
     interrupt: &Interrupt,
 ) -> Result<Sample, ChildError> {
-    let Workload::Scale { connections, .. } = setup.workload else { unreachable!("scale is measured") };
+    let connections = setup.workload.connections();
     let (mut server, plan) = start_server(setup, contender, interrupt)?;
     let empty = Footprint::settled(server.id())?;
     let began = clock::now_ns();

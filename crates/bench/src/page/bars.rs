@@ -10,7 +10,6 @@ use crate::contender::Contender;
 use crate::metric::Metric;
 use crate::report::Section;
 use crate::statistics::Spread;
-use crate::words;
 
 const WIDTH: f64 = 860.0;
 const LEFT: f64 = 218.0;
@@ -88,7 +87,7 @@ fn drawing(bars: &[Bar], cost: Metric) -> String {
     let height = bottom + 40.0;
     let told = format!(
         "{}, a bar for each contender, the cheapest first; the figures are in the table",
-        words::what(cost)
+        cost.spoken()
     );
     let mut svg = format!(
         "<div class=\"plot\"><svg viewBox=\"0 0 {WIDTH} {height:.0}\" role=\"img\" aria-label=\"{}\">\n",
@@ -113,7 +112,7 @@ fn axis_title(cost: Metric, unit: Unit) -> String {
     if cost == Metric::UserBytes {
         return format!("memory per idle connection, {}", unit.name);
     }
-    format!("{}, {}", words::what(cost), unit.name)
+    format!("{}, {}", cost.spoken(), unit.name)
 }
 
 fn draw_bar(bar: &Bar, x: &Axis, unit: Unit, top: f64, svg: &mut String) {

@@ -45,12 +45,7 @@ fn cost_line(section: &Section<'_>, cost: Metric) -> String {
             opponents.iter().filter_map(|(to, name)| Some(phrase(ratio(section, cost, of, *to)?, name)));
         let phrases: Vec<String> = phrases.collect();
         let told = if phrases.is_empty() { String::new() } else { format!(": {}", phrases.join("; ")) };
-        lines.push(format!(
-            "{} needs {} {}{told}.",
-            of.name(),
-            value(cost, spread.median),
-            words::what(cost)
-        ));
+        lines.push(format!("{} needs {} {}{told}.", of.name(), value(cost, spread.median), cost.spoken()));
     }
     if lines.is_empty() { winner(section, cost).unwrap_or_default() } else { lines.join(" ") }
 }
@@ -75,7 +70,7 @@ fn ablation_line(section: &Section<'_>, cost: Metric) -> String {
     let none = heartring.in_mode(Mode::NoDeadlines);
     let own = all(&[Mode::Usual, Mode::Lease, Mode::Sweep].map(|mode| heartring.in_mode(mode)), none);
     let others = all(&[Mode::Rearmed, Mode::Wheel].map(|mode| bare.in_mode(mode)), bare.usual());
-    let what = words::what(cost);
+    let what = cost.spoken();
     let lines = [(own, "heartring without deadlines"), (others, bare.name())]
         .into_iter()
         .filter(|(told, _)| !told.is_empty());
@@ -144,15 +139,9 @@ mod tests {
     use super::*;
     use crate::page::specimen;
 
-    fn with<T>(title: &str, look: impl FnOnce(&Section<'_>) -> T) -> T {
-        let report = specimen::all();
-        let sections = report.sections();
-        look(sections.iter().find(|section| section.title == Some(title)).unwrap())
-    }
-
     #[test]
     fn a_headline_names_limit_epoll_and_the_best_runtime() {
-        let line = with("echo", headline);
+        let line = specimen::part("echo", headline);
         assert!(line.starts_with("heartring_uring needs "), "{line}");
         for name in ["bare_uring", "heartring_epoll", "monoio, the best runtime", "bare_epoll"] {
             assert!(line.contains(name), "{name}: {line}");
@@ -161,7 +150,7 @@ mod tests {
 
     #[test]
     fn the_ablation_says_what_deadlines_cost() {
-        let line = with("deadlines: echo, 1000 connections", headline);
+        let line = specimen::part("deadlines: echo, 1000 connections", headline);
         assert!(line.contains("of bare_uring: bare_uring_rearmed +"), "{line}");
     }
 
@@ -177,7 +166,8 @@ mod tests {
     #[test]
     fn kept_promises_are_said_so_and_broken_ones_too() {
         assert!(
-            with("detect, single", headline).starts_with("None early, nobody alive closed, no death missed")
+            specimen::part("detect, single", headline)
+                .starts_with("None early, nobody alive closed, no death missed")
         );
         let mut report = specimen::all();
         let rows = report.rows.iter_mut().filter(|row| row.part.as_deref() == Some("detect, single"));

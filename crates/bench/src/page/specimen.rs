@@ -8,7 +8,7 @@ use crate::machine::Machine;
 use crate::metric::{Curve, Metric};
 use crate::panels;
 use crate::plan::Engine;
-use crate::report::Report;
+use crate::report::{Report, Section};
 use crate::roster;
 use crate::sample::Sample;
 use crate::suite::{Results, Setup};
@@ -238,4 +238,11 @@ fn histogram(median_ns: f64, count: u64) -> Vec<(u64, u64)> {
         *buckets.entry(value as u64).or_default() += count.div_ceil(800);
     }
     buckets.into_iter().collect()
+}
+
+/// What `look` makes of one of its parts.
+pub(crate) fn part<T>(title: &str, look: impl FnOnce(&Section<'_>) -> T) -> T {
+    let report = all();
+    let sections = report.sections();
+    look(sections.iter().find(|section| section.title == Some(title)).unwrap())
 }

@@ -174,15 +174,9 @@ mod tests {
     use super::*;
     use crate::page::specimen;
 
-    fn with(title: &str, draw: fn(&Section<'_>) -> String) -> String {
-        let report = specimen::all();
-        let sections = report.sections();
-        draw(sections.iter().find(|section| section.title == Some(title)).unwrap())
-    }
-
     #[test]
     fn the_page_has_room_for_every_metric() {
-        let echo = with("echo", figures);
+        let echo = specimen::part("echo", figures);
         for title in ["CPU ns/message", "p99 µs", "generator busy"] {
             assert!(echo.contains(&format!("<th>{title}</th>")), "{title}");
         }
@@ -190,7 +184,7 @@ mod tests {
 
     #[test]
     fn ratios_have_their_interval_and_a_word() {
-        let echo = with("echo", ratios);
+        let echo = specimen::part("echo", ratios);
         assert!(
             echo.contains("not told apart")
                 && echo.contains("class=\"bad\"")
@@ -220,7 +214,7 @@ mod tests {
 
     #[test]
     fn one_contender_is_shown_large() {
-        assert!(with("scale", tiles).contains("<dd>250\u{202f}000</dd>"));
-        assert_eq!(with("echo", tiles), "");
+        assert!(specimen::part("scale", tiles).contains("<dd>250\u{202f}000</dd>"));
+        assert_eq!(specimen::part("echo", tiles), "");
     }
 }

@@ -12,7 +12,6 @@ use super::{anchor_of, task};
 use crate::contender::Contender;
 use crate::metric::Metric;
 use crate::report::Section;
-use crate::words;
 
 /// A cost that varies by so much needs a log axis, or the cheap could not be told apart.
 const LINEAR_MAX: f64 = 6.0;
@@ -132,7 +131,7 @@ impl Trend<'_> {
             Vary::Deadline => "by the deadline",
         };
         let common = self.common();
-        format!("{common}: {} {what}", words::what(self.cost))
+        format!("{common}: {} {what}", self.cost.spoken())
     }
 
     /// What the titles of its sections have in common.
@@ -225,7 +224,7 @@ impl Trend<'_> {
                 self.title()
             ),
             x_title: self.vary.title().into(),
-            y_title: format!("{}, {}", words::what(self.cost), unit.name),
+            y_title: format!("{}, {}", self.cost.spoken(), unit.name),
             x_ticks: x_ticks.collect(),
             y_ticks: y.ticks().into_iter().map(|tick| (y.at(tick), unit.tick(tick))).collect(),
             series: contenders.iter().enumerate().map(line).collect(),

@@ -66,7 +66,7 @@ fn sentence(ratio: &Ratio) -> String {
         let interval = ratio.interval.map(|(low, high)| format!(" ({low:.3}–{high:.3})")).unwrap_or_default();
         return format!("{of} reaches ×{median:.3} of {to}'s {}{interval}.", ratio.metric.title());
     }
-    verdict::sentence(ratio, &of, &to, words::what(ratio.metric))
+    verdict::sentence(ratio, &of, &to, ratio.metric.spoken())
 }
 
 /// What can be said without an interval: the medians, metric by metric, and that they prove nothing.
@@ -81,7 +81,7 @@ fn too_few(ratios: &[&Ratio]) -> Vec<String> {
         let told = ratios.iter().filter(|ratio| ratio.metric == metric);
         let told = told
             .map(|ratio| format!("{} ×{:.3} of {}", ratio.of.name(), ratio.spread.median, ratio.to.name()));
-        let what = words::what(metric);
+        let what = metric.spoken();
         format!(
             "Too few rounds for an interval. In {what}, by their medians: {}.",
             list(&told.collect::<Vec<_>>())
@@ -175,7 +175,7 @@ pub(super) fn winner(section: &Section<'_>, cost: Metric) -> Option<String> {
     if others.is_empty() {
         return None;
     }
-    let what = words::what(cost);
+    let what = cost.spoken();
     let opening = format!("{} has the lowest median {what}, {}", first.name(), value(cost, least));
     let heartring =
         costs.iter().find(|(contender, _)| contender.is_heartring() && contender.mode != Mode::NoDeadlines);
@@ -217,14 +217,8 @@ mod tests {
     use super::*;
     use crate::page::specimen;
 
-    fn with<T>(title: &str, look: impl FnOnce(&Section<'_>) -> T) -> T {
-        let report = specimen::all();
-        let sections = report.sections();
-        look(sections.iter().find(|section| section.title == Some(title)).unwrap())
-    }
-
     fn of(title: &str, question: &str) -> String {
-        let answers = with(title, answers);
+        let answers = specimen::part(title, answers);
         let answer = answers.iter().find(|answer| answer.question == question);
         answer.unwrap_or_else(|| panic!("{answers:?}")).sentences.join(" ")
     }
