@@ -170,7 +170,7 @@ mod tests {
 
     #[test]
     fn the_dead_are_seen_and_nobody_else() {
-        let dead_within = Duration::from_millis(400);
+        let dead_within = Duration::from_secs(1);
         for (scene, connections, deaths) in [(Scene::Single, 12, 4), (Scene::Mass, 12, 12)] {
             let workload = Workload::Detect { scene, connections, deaths };
             let (contender, batch_within) = (Server::HeartringEpoll.usual(), Duration::ZERO);
