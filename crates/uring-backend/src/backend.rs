@@ -8,7 +8,9 @@ use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::panic::resume_unwind;
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use heartring_core::{
@@ -72,7 +74,9 @@ pub struct UringBackend {
     busy: bool,
 }
 
-/// Looks whether a backend could be made here, and with which features. It opens a small ring and closes it again.
+/// Looks whether a backend could be made here, and with which features. It opens a small ring and closes it again, in a
+/// thread of its own: the kernel takes a closed ring apart later and interrupts the thread that opened it, whose next read
+/// with a bound would fail with EINTR.
 ///
 /// # Errors
 ///
@@ -80,7 +84,13 @@ pub struct UringBackend {
 pub fn probe(config: &BackendConfig) -> Result<Features, Refusal> {
     let small = BackendConfig { receive_buffers: 1, ..*config };
     crate::setup::check(config)?;
-    Ring::open(&small, Sizes::PROBE, None).map(|ring| ring.features().clone())
+    let body = || Ring::open(&small, Sizes::PROBE, None).map(|ring| ring.features().clone());
+    let step = Step { name: "clone", demands: None };
+    thread::scope(|scope| {
+        let prober = thread::Builder::new().name("heartring-probe".into()).spawn_scoped(scope, body);
+        let prober = prober.map_err(|error| classify(step, error, Surroundings::read()))?;
+        prober.join().unwrap_or_else(|panic| resume_unwind(panic))
+    })
 }
 
 impl UringBackend {
