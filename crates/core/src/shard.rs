@@ -195,6 +195,7 @@ impl<H: Handler> Shard<H> {
             self.table.conns.bound(Stall, now),
             self.doors.wake_at(),
             self.tick_at,
+            self.table.farewells_are_due().then_some(now),
         ];
         let wake_at = bounds.into_iter().flatten().min();
         // What is due already is a backlog or a bound that is low: neither says that the thread was away.
@@ -250,7 +251,6 @@ impl<H: Handler> Shard<H> {
         }
     }
 
-    /// Takes an op off the books of its connection.
     /// Does what handlers and other shards have asked for, until nothing more follows from it.
     fn settle(&mut self) {
         self.obey();

@@ -28,6 +28,9 @@ use crate::state::{Standing, State};
 use crate::stats::Stats;
 use crate::time::Instant;
 
+/// From so many examinations in flight on, shutdowns and closes wait.
+const EXAMINATIONS_OF_A_MASS_DEATH: u32 = 64;
+
 /// Why a send was refused. Nothing of the payload was queued.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum SendError {
@@ -64,6 +67,10 @@ pub(crate) struct Table {
     pub(crate) ops: Vec<Op>,
     /// Watches in flight.
     pub(crate) watches: u32,
+    /// Examinations in flight.
+    examining: u32,
+    /// Shutdowns and closes, in order, that wait until a mass death is judged.
+    farewells: VecDeque<Op>,
     /// Whether a payload was queued in this turn, perhaps behind one that has not been submitted.
     queued: bool,
     /// Connections that a handler has asked to close.
@@ -97,6 +104,8 @@ impl Table {
             send_stall_ticks: Ticks::of(liveness.send_stall_within),
             ops: Vec::new(),
             watches: 0,
+            examining: 0,
+            farewells: VecDeque::new(),
             queued: false,
             close_requests: Vec::new(),
             requests: VecDeque::new(),
@@ -143,7 +152,13 @@ impl Table {
         let record = self.conns.get_mut(id).expect("ops are emitted for connections that exist");
         assert!(record.ops.insert(kind), "{kind:?} of {id} is in flight already");
         self.watches += u32::from(kind == OpKind::Watch);
-        self.ops.push(op);
+        self.examining += u32::from(kind == OpKind::Examine);
+        let is_farewell = matches!(kind, OpKind::Shutdown | OpKind::Close);
+        if is_farewell && (self.is_mass_death() || !self.farewells.is_empty()) {
+            self.farewells.push_back(op);
+        } else {
+            self.ops.push(op);
+        }
     }
 
     /// Notes that an op has ended.
@@ -151,6 +166,18 @@ impl Table {
         let record = self.conns.get_mut(id).expect("a connection exists until its last completion");
         assert!(record.ops.remove(kind), "{kind:?} of {id} completed twice");
         self.watches -= u32::from(kind == OpKind::Watch);
+        self.examining -= u32::from(kind == OpKind::Examine);
+    }
+
+    /// Whether so many are accused that verdicts go first. Taking leave of a socket costs more than examining one: the last of
+    /// those that died together would be known dead only when all others are closed.
+    fn is_mass_death(&self) -> bool {
+        self.examining >= EXAMINATIONS_OF_A_MASS_DEATH
+    }
+
+    /// Whether shutdowns or closes have waited long enough: the next turn has work.
+    pub(crate) fn farewells_are_due(&self) -> bool {
+        !self.farewells.is_empty() && !self.is_mass_death()
     }
 
     /// Gives out the ops of the turn. A watch stands beside a recv: one whose recv has ended after it was emitted is left out,
@@ -171,6 +198,11 @@ impl Table {
             } else {
                 submit(op);
             }
+        }
+        // Behind what was emitted before them: nothing is submitted after a close.
+        if self.farewells_are_due() {
+            let count = self.farewells.len().min(self.limits.verdicts_per_turn_max as usize);
+            self.farewells.drain(..count).for_each(&mut *submit);
         }
     }
 

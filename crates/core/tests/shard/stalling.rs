@@ -4,8 +4,11 @@ use std::time::Duration;
 
 use heartring_core::{Backend, DeadlineStrategy, Errno, Instant, OpKind, RecvEnd, WatchEnd};
 
+use heartring_sim::Saw;
+
 use crate::by_hand::ByHand;
 use crate::life::Pinging;
+use crate::recorder::Told;
 use crate::world::{TICK, World, since, under_each_strategy};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -225,6 +228,59 @@ fn a_mass_death_is_dealt_with_in_bounded_turns() {
             most <= 2 * 50,
             "{most} verdicts in one turn: those of deadlines and those of grace are bounded each"
         );
+        world.finish();
+    });
+}
+
+/// A fleet that dies without grace, 99 verdicts a turn, up to the turn of the last verdict.
+fn judged_mass_death(strategy: DeadlineStrategy) -> World {
+    let mut world = World::with(strategy, |config| {
+        config.overrides.grace = Some(Duration::ZERO);
+        config.limits.verdicts_per_turn_max = 99;
+    });
+    let fleet = world.connect_fleet(FLEET);
+    for peer in &fleet {
+        peer.vanish();
+    }
+    let give_up = world.now() + 2 * world.liveness.dead_within;
+    while world.shard.stats().lateness.count() < FLEET as u64 {
+        assert!(world.now() < give_up, "{:?}", world.shard.stats());
+        world.turn(give_up);
+    }
+    world
+}
+
+#[test]
+fn in_a_mass_death_verdicts_come_before_closes() {
+    under_each_strategy(|strategy| {
+        let mut world = judged_mass_death(strategy);
+        let closes = world.submitted[OpKind::Close as usize];
+        assert!(closes <= 99, "{closes} sockets were closed before the last verdict");
+        world.run_for(Duration::ZERO);
+        assert_eq!(world.submitted[OpKind::Close as usize], FLEET as u64, "and all of them right after it");
+        world.finish();
+    });
+}
+
+/// Seed 9571 of the simulator.
+#[test]
+fn a_close_behind_those_of_a_mass_death_does_not_overtake_its_own_recv() {
+    under_each_strategy(|strategy| {
+        let mut world = judged_mass_death(strategy);
+        // In the turn in which the rivals come 99 leave, and in the next one the rest, and whoever joins them meanwhile.
+        let waiting = |world: &World| FLEET as u64 - world.submitted[OpKind::Close as usize];
+        while waiting(&world) >= 2 * 99 {
+            world.turn(world.now());
+        }
+        assert!(waiting(&world) > 99);
+        world.act(|conn, told| {
+            if *told == Told::Opened {
+                conn.claim(b"one").unwrap();
+            }
+        });
+        let rivals = world.connect_fleet(2);
+        assert_eq!(world.cause_of(&rivals[0]), "superseded");
+        assert_eq!(rivals[0].saw(), Saw::Reset);
         world.finish();
     });
 }
