@@ -203,6 +203,9 @@ impl Table {
         if self.farewells_are_due() {
             let count = self.farewells.len().min(self.limits.verdicts_per_turn_max as usize);
             self.farewells.drain(..count).for_each(&mut *submit);
+            if self.farewells.is_empty() {
+                self.farewells = VecDeque::new(); // Its memory was for a mass.
+            }
         }
     }
 
