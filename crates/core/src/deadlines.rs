@@ -92,6 +92,9 @@ impl Ticks {
     /// No time.
     pub const ZERO: Self = Self(0);
 
+    /// The shortest time.
+    pub const ONE: Self = Self(1);
+
     pub(crate) const fn from_bits(bits: u32) -> Self {
         Self(bits)
     }

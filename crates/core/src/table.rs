@@ -191,10 +191,6 @@ impl Table {
             {
                 record.ops.remove(OpKind::Watch);
                 *watches -= 1;
-                let (is_overdue, until) = (matches!(record.state, State::Overdue), record.kernel_until);
-                if is_overdue {
-                    conns.set(Beat, conn.slot(), until);
-                }
             } else {
                 submit(op);
             }

@@ -108,14 +108,16 @@ impl<H: Handler> Shard<H> {
         match self.table.strategy {
             DeadlineStrategy::Sweep => self.table.conns.set(Beat, slot, until),
             DeadlineStrategy::Linked => {
-                // From here on the kernel judges between byte and deadline. A watch that is still in flight from the last
-                // time ends before, and then this one follows.
-                self.table.conns.clear(Beat, slot);
+                // A watch that is still in flight from the last time ends before, and then this one follows.
                 let in_flight = self.table.in_flight(id, OpKind::Watch);
                 let are_too_many = self.table.watches >= self.table.limits.watches_max;
                 if self.kernel_is_later(id, OpKind::Watch, until) || (!in_flight && are_too_many) {
-                    self.table.conns.set(Beat, slot, until);
-                } else if !in_flight {
+                    return self.table.conns.set(Beat, slot, until);
+                }
+                // From here on the kernel judges between byte and deadline. On a busy ring its timeout waits behind everything else
+                // that is to be done: so the sweep has the same deadline one tick later, and judges if it is first.
+                self.table.conns.set(Beat, slot, until.plus(Ticks::ONE));
+                if !in_flight {
                     if !self.table.in_flight(id, OpKind::Recv) {
                         self.table.emit_recv(id); // A watch stands beside a recv.
                     }
@@ -150,16 +152,8 @@ impl<H: Handler> Shard<H> {
             }
             // A watch from an earlier silence: the present one has its own deadline.
             WatchEnd::Expired => self.watch(id, deadline),
-            // Something came that has not proved life so far (half a frame), or the kernel cannot watch: the sweep does, for as
-            // long. After an acquittal or a stall that is beyond the deadline: what woke the watch are the bytes that lie unread,
-            // and they are given the time.
-            WatchEnd::Ready | WatchEnd::Failed(_) if self.table.conns.due(Beat, id.slot()).is_none() => {
-                let until = if expired_at.is_by(deadline) { deadline } else { expired_at };
-                self.table.conns.set(Beat, id.slot(), until);
-            }
-            // The sweep has a deadline that was shortened meanwhile.
-            WatchEnd::Ready | WatchEnd::Failed(_) => {}
-            WatchEnd::Cancelled => {}
+            // Something came that has not proved life so far (half a frame), or the kernel cannot watch: the sweep judges.
+            WatchEnd::Ready | WatchEnd::Failed(_) | WatchEnd::Cancelled => {}
         }
     }
 

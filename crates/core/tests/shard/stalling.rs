@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use heartring_core::{Backend, DeadlineStrategy, Errno, Instant, OpKind, RecvEnd, WatchEnd};
+use heartring_core::{Backend, DeadlineStrategy, Errno, Instant, OpKind, RecvEnd, SocketEvidence, WatchEnd};
 
 use heartring_sim::Saw;
 
@@ -325,6 +325,25 @@ fn a_backlog_of_the_kernels_timeouts_is_not_mistaken_for_a_stall() {
         }
         by_hand.finish();
     });
+}
+
+#[test]
+fn what_the_kernel_tells_late_the_sweep_judges_a_tick_after_the_deadline() {
+    let mut by_hand = ByHand::new(DeadlineStrategy::Linked);
+    let conn = by_hand.accept(b"\n");
+    while by_hand.watched_until().is_none() {
+        by_hand.pass(TICK);
+    }
+    let deadline = by_hand.watched_until().unwrap();
+    by_hand.pass(deadline.saturating_since(by_hand.now));
+    assert!(!by_hand.has(OpKind::Examine), "the kernel is given a tick");
+    by_hand.pass(TICK);
+    assert!(by_hand.has(OpKind::Examine));
+    by_hand.end_watch(conn, WatchEnd::Expired);
+    by_hand.examine(conn, SocketEvidence { unread: Some(0), ..SocketEvidence::default() });
+    assert_eq!(by_hand.calls(conn), ["opened", "overdue", "closing"]);
+    assert_eq!(by_hand.shard.stats().lateness.count(), 1);
+    by_hand.finish();
 }
 
 #[test]

@@ -90,7 +90,12 @@ impl<'r> Patience<'r> {
         let liveness = &self.record.plan.liveness;
         let spared = self.spared[usize::from(shard.0)];
         let slack = self.judging + TICKS + acquittals * liveness.stall_tolerance;
-        self.after_absences(shard, due + spared, slack, liveness.beat_every)
+        let absent = self.after_absences(shard, due, slack, liveness.beat_every);
+        if spared.is_zero() {
+            return absent;
+        }
+        // An amnesty by mistake can come when one for an absence is nearly over.
+        self.after_absences(shard, absent + spared, slack, liveness.beat_every)
     }
 
     /// When the thread of `shard` was away for longer than it tolerates.
