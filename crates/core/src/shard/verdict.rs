@@ -141,7 +141,10 @@ impl<H: Handler> Shard<H> {
             return; // It has proved that it lives, or its end is decided.
         }
         let (deadline, expired_at) = (record.deadline, record.kernel_until);
+        let until = self.table.conns.due(Beat, id.slot()).map_or(deadline, |due| due.minus(Ticks::ONE));
         match end {
+            // A watch from an earlier silence, or from before an acquittal: the present deadline is later.
+            WatchEnd::Expired if !until.is_by(expired_at) => self.watch(id, until),
             WatchEnd::Expired if deadline.is_due(self.table.now) => {
                 self.doubt_if_late(expired_at);
                 if self.may_judge() {
@@ -150,7 +153,6 @@ impl<H: Handler> Shard<H> {
                     self.table.conns.set(Beat, id.slot(), deadline);
                 }
             }
-            // A watch from an earlier silence: the present one has its own deadline.
             WatchEnd::Expired => self.watch(id, deadline),
             // Something came that has not proved life so far (half a frame), or the kernel cannot watch: the sweep judges.
             WatchEnd::Ready | WatchEnd::Failed(_) | WatchEnd::Cancelled => {}

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use heartring_core::{Backend, DeadlineStrategy, Errno, Instant, OpKind, RecvEnd, SocketEvidence, WatchEnd};
+use heartring_core::{
+    Backend, ConnId, DeadlineStrategy, Errno, Instant, OpKind, RecvEnd, SocketEvidence, WatchEnd,
+};
 
 use heartring_sim::Saw;
 
@@ -327,8 +329,8 @@ fn a_backlog_of_the_kernels_timeouts_is_not_mistaken_for_a_stall() {
     });
 }
 
-#[test]
-fn what_the_kernel_tells_late_the_sweep_judges_a_tick_after_the_deadline() {
+/// Somebody whose deadline has passed, and whose watch has expired in the kernel, which has not told it.
+fn accused_by_the_sweep() -> (ByHand, ConnId) {
     let mut by_hand = ByHand::new(DeadlineStrategy::Linked);
     let conn = by_hand.accept(b"\n");
     while by_hand.watched_until().is_none() {
@@ -339,6 +341,26 @@ fn what_the_kernel_tells_late_the_sweep_judges_a_tick_after_the_deadline() {
     assert!(!by_hand.has(OpKind::Examine), "the kernel is given a tick");
     by_hand.pass(TICK);
     assert!(by_hand.has(OpKind::Examine));
+    (by_hand, conn)
+}
+
+#[test]
+fn a_timeout_that_is_told_after_an_acquittal_accuses_nobody() {
+    let (mut by_hand, conn) = accused_by_the_sweep();
+    by_hand.examine(conn, SocketEvidence { unread: Some(1), ..SocketEvidence::default() });
+    by_hand.turn();
+    by_hand.end_watch(conn, WatchEnd::Expired);
+    by_hand.turn();
+    assert!(!by_hand.has(OpKind::Examine), "it has the time to be heard");
+    assert!(by_hand.watched_until().unwrap() > by_hand.now);
+    by_hand.receive(conn, b"\n");
+    assert_eq!(by_hand.calls(conn), ["opened", "overdue"]);
+    by_hand.finish();
+}
+
+#[test]
+fn what_the_kernel_tells_late_the_sweep_judges_a_tick_after_the_deadline() {
+    let (mut by_hand, conn) = accused_by_the_sweep();
     by_hand.end_watch(conn, WatchEnd::Expired);
     by_hand.examine(conn, SocketEvidence { unread: Some(0), ..SocketEvidence::default() });
     assert_eq!(by_hand.calls(conn), ["opened", "overdue", "closing"]);
