@@ -257,7 +257,7 @@ fn in_a_mass_death_verdicts_come_before_closes() {
     under_each_strategy(|strategy| {
         let mut world = judged_mass_death(strategy);
         let closes = world.submitted[OpKind::Close as usize];
-        assert!(closes <= 99, "{closes} sockets were closed before the last verdict");
+        assert!(closes <= 128, "{closes} sockets were closed before the last verdict");
         world.run_for(Duration::ZERO);
         assert_eq!(world.submitted[OpKind::Close as usize], FLEET as u64, "and all of them right after it");
         world.finish();
@@ -269,12 +269,12 @@ fn in_a_mass_death_verdicts_come_before_closes() {
 fn a_close_behind_those_of_a_mass_death_does_not_overtake_its_own_recv() {
     under_each_strategy(|strategy| {
         let mut world = judged_mass_death(strategy);
-        // In the turn in which the rivals come 99 leave, and in the next one the rest, and whoever joins them meanwhile.
+        // In the turn in which the rivals come 128 leave, and in the next one the rest, and whoever joins them meanwhile.
         let waiting = |world: &World| FLEET as u64 - world.submitted[OpKind::Close as usize];
-        while waiting(&world) >= 2 * 99 {
+        while waiting(&world) >= 2 * 128 {
             world.turn(world.now());
         }
-        assert!(waiting(&world) > 99);
+        assert!(waiting(&world) > 128);
         world.act(|conn, told| {
             if *told == Told::Opened {
                 conn.claim(b"one").unwrap();
