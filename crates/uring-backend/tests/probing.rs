@@ -14,6 +14,8 @@ fn the_calling_thread_is_not_interrupted() {
     reader.set_read_timeout(Some(Duration::from_millis(10))).unwrap();
     for round in 0..50 {
         if let Err(refusal) = heartring_uring::probe(&BackendConfig::default()) {
+            let required = std::env::var("HEARTRING_REQUIRE_ALL").is_ok_and(|value| value == "1");
+            assert!(!required, "HEARTRING_REQUIRE_ALL=1, but: {refusal}");
             return println!("SKIPPED: {refusal}");
         }
         let error = reader.read(&mut [0; 8]).expect_err("nobody writes");

@@ -143,9 +143,7 @@ impl<H: Handler> Shard<H> {
         let (deadline, expired_at) = (record.deadline, record.kernel_until);
         let until = self.table.conns.due(Beat, id.slot()).map_or(deadline, |due| due.minus(Ticks::ONE));
         match end {
-            // A watch from an earlier silence, or from before an acquittal: the present deadline is later.
-            WatchEnd::Expired if !until.is_by(expired_at) => self.watch(id, until),
-            WatchEnd::Expired if deadline.is_due(self.table.now) => {
+            WatchEnd::Expired if until.is_by(expired_at) && deadline.is_due(self.table.now) => {
                 self.doubt_if_late(expired_at);
                 if self.may_judge() {
                     self.beat_due(id);
@@ -153,7 +151,8 @@ impl<H: Handler> Shard<H> {
                     self.table.conns.set(Beat, id.slot(), deadline);
                 }
             }
-            WatchEnd::Expired => self.watch(id, deadline),
+            // A watch from an earlier silence, or from before an acquittal: the present deadline is later.
+            WatchEnd::Expired => self.watch(id, until),
             // Something came that has not proved life so far (half a frame), or the kernel cannot watch: the sweep judges.
             WatchEnd::Ready | WatchEnd::Failed(_) | WatchEnd::Cancelled => {}
         }

@@ -5,7 +5,6 @@ use std::time::Duration;
 use heartring_core::{
     Backend, ConnId, DeadlineStrategy, Errno, Instant, OpKind, RecvEnd, SocketEvidence, WatchEnd,
 };
-
 use heartring_sim::Saw;
 
 use crate::by_hand::ByHand;
