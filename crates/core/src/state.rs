@@ -119,10 +119,11 @@ impl State {
         *self = match (from, event) {
             (Self::Accepting, Event::Accepted) => Self::Greeting,
             (Self::Greeting | Self::Live | Self::Overdue, Event::Proof) => Self::Live,
-            (Self::Suspect(accusation), Event::Proof) => {
+            (Self::Suspect(mut accusation), Event::Proof) => {
                 if accusation.is_refuted_by_proof() {
                     Self::Live
                 } else {
+                    accusation.from = Standing::Live; // It is not silent: if acquitted, it lives.
                     Self::Suspect(accusation)
                 }
             }
@@ -239,6 +240,18 @@ mod tests {
         state.transition(accused_of(Cause::SlowConsumer, Standing::Live));
         state.transition(Event::Proof);
         assert!(matches!(state, State::Suspect(_)));
+    }
+
+    #[test]
+    fn who_speaks_while_accused_of_something_else_lives_if_acquitted() {
+        for from in [State::Greeting, State::Overdue] {
+            let standing = from.standing().unwrap();
+            let mut state = from;
+            state.transition(accused_of(Cause::SlowConsumer, standing));
+            state.transition(Event::Proof);
+            state.transition(Event::Acquitted);
+            assert_eq!(state.standing(), Some(Standing::Live), "{standing:?}");
+        }
     }
 
     #[test]

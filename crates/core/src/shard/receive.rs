@@ -218,6 +218,8 @@ impl<H: Handler> Shard<H> {
                     record.looks = 0;
                     self.expect_by(id, due);
                     self.put_back_stalls(id);
+                } else {
+                    record.proved = table.now_tick; // Still accused of what a voice does not refute.
                 }
             }
             State::Grace(_) | State::Accepting | State::Closing(_) => {}

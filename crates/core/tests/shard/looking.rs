@@ -8,6 +8,7 @@ use heartring_core::{
 };
 
 use crate::by_hand::ByHand;
+use crate::recorder::Told;
 use crate::world::{TICK, World, under_each_strategy};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -97,6 +98,55 @@ fn where_tcp_knows_the_end_already_the_recv_says_which() {
         by_hand.end_recv(conn, RecvEnd::Failed(Errno::ECONNRESET));
         by_hand.turn();
         assert_eq!(by_hand.end_of(conn).map(|end| end.cause.name()), Some("peer_reset"));
+        by_hand.finish();
+    });
+}
+
+/// A connection whose send is stalled, and which beats while its socket is examined.
+fn beats_while_accused_of_a_stalled_send(strategy: DeadlineStrategy) -> (ByHand, heartring_core::ConnId) {
+    let mut by_hand = ByHand::speaking(strategy, |config| {
+        config.overrides.send_stall_within = Some(SECOND);
+        config.dead_within = Duration::from_secs(10);
+    });
+    by_hand.shard.handler().act = Box::new(|conn, told| {
+        if *told == Told::Received(b"ask".to_vec()) {
+            conn.send_copy(b"answer").unwrap();
+        }
+    });
+    let conn = by_hand.accept(b"ask\n");
+    by_hand.pass(2 * SECOND);
+    by_hand.receive(conn, b"\n");
+    by_hand.turn();
+    assert!(by_hand.has(OpKind::Examine), "it is accused");
+    (by_hand, conn)
+}
+
+#[test]
+fn who_beats_while_accused_of_something_else_has_its_time_from_that_beat() {
+    under_each_strategy(|strategy| {
+        let (mut by_hand, conn) = beats_while_accused_of_a_stalled_send(strategy);
+        let beat = by_hand.now;
+        by_hand.examine(conn, EMPTY);
+        by_hand.turn();
+        let Op::Send { payload, .. } = by_hand.take(OpKind::Send) else { unreachable!("it is a Send") };
+        by_hand.tell(Completion::Sent { conn, payload, result: Ok(6) });
+        by_hand.turn();
+        silence(&mut by_hand, conn);
+        assert!(by_hand.now >= beat + 10 * SECOND, "accused after {:?}", by_hand.now.saturating_since(beat));
+        by_hand.finish();
+    });
+}
+
+#[test]
+fn the_silence_of_a_slow_consumer_is_since_the_beat_that_came_while_it_was_accused() {
+    under_each_strategy(|strategy| {
+        let (mut by_hand, conn) = beats_while_accused_of_a_stalled_send(strategy);
+        by_hand.pass(SECOND / 2);
+        by_hand.examine(conn, SocketEvidence { unsent: Some(6), ..EMPTY });
+        by_hand.turn();
+        let end = by_hand.end_of(conn).unwrap();
+        assert_eq!(end.cause, Cause::SlowConsumer);
+        assert!(end.evidence.silence <= SECOND / 2, "{:?}", end.evidence.silence);
         by_hand.finish();
     });
 }
