@@ -369,11 +369,6 @@ impl Table {
         record.partial.filter(|_| !record.is_undecided()).map(|partial| self.partials.due(partial))
     }
 
-    /// Whether the send in flight has begun in this turn: the socket was not asked yet, let alone full.
-    pub(crate) fn sends_since_this_turn(&self, id: ConnId) -> bool {
-        self.send_due(id) == Some(self.now_tick.plus(self.send_stall_ticks))
-    }
-
     /// Whether the last send began at `tick` or after it. Meaningful for what lies within a day of it.
     pub(crate) fn sends_since(&self, id: ConnId, tick: Tick) -> bool {
         self.conns.get(id).is_some_and(|record| tick.is_by(record.send_due.minus(self.send_stall_ticks)))

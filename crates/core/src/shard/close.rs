@@ -24,6 +24,7 @@ use crate::state::{AfterFlush, Event, State, Step};
 pub(super) const LAST_LOOK: Duration = Duration::from_millis(10);
 
 /// How long the last word to a peer that is not waited for may take to reach the socket's buffer. It is empty nearly always.
+/// A socket that has not taken a send for as long is not given a last word.
 const LAST_WORD: Duration = Duration::from_millis(100);
 
 /// How a connection is closed, by its cause.
@@ -91,9 +92,11 @@ impl<H: Handler> Shard<H> {
             Some(CloseHow::Orderly) => Exit::Orderly,
             Some(CloseHow::Abortive) => Exit::Abortive,
             None => {
-                let was_quiet = record.unsent == 0 || self.table.sends_since_this_turn(id);
+                // A send of a moment ago may have ended, and its completion stand behind the one that is told now.
+                let a_moment_ago = self.table.now_tick.minus(Ticks::of(LAST_WORD));
+                let takes = record.unsent == 0 || self.table.sends_since(id, a_moment_ago);
                 self.last_word(id, closed);
-                self.exit_of(id, &closed.cause, was_quiet)
+                self.exit_of(id, &closed.cause, takes)
             }
         };
         match exit {
@@ -129,7 +132,7 @@ impl<H: Handler> Shard<H> {
         self.tell(id, |handler, conn| handler.closing(conn, closed));
     }
 
-    fn exit_of(&self, id: ConnId, cause: &Cause, was_quiet: bool) -> Exit {
+    fn exit_of(&self, id: ConnId, cause: &Cause, takes: bool) -> Exit {
         let unsent = self.table.conns.get(id).is_some_and(|record| record.unsent > 0);
         match cause {
             Cause::Draining | Cause::Local => Exit::Drain,
@@ -149,7 +152,7 @@ impl<H: Handler> Shard<H> {
             | Cause::SlowConsumer
             | Cause::Superseded { .. }
             | Cause::Refused(_) => {
-                if unsent && was_quiet {
+                if unsent && takes {
                     Exit::LastWord
                 } else {
                     Exit::Abortive

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use heartring_core::{DeadlineStrategy, Errno, SendError};
+use heartring_core::{CloseHow, Completion, ConnId, DeadlineStrategy, Errno, Op, OpKind, RecvEnd, SendError};
 use heartring_sim::{Saw, SimPeer};
 
+use crate::by_hand::ByHand;
 use crate::recorder::Told;
 use crate::world::{TICK, World, since, under_each_strategy};
 
@@ -131,6 +132,55 @@ fn who_is_answered_and_superseded_in_one_turn_hears_both() {
         assert_eq!(world.cause_of(&fleet[0]), "superseded");
         assert_eq!((fleet[0].received(), fleet[0].saw()), (b"WELCOME BYE".to_vec(), Saw::Reset));
         world.finish();
+    });
+}
+
+/// A connection that is taken over while a send to it has been in flight for so long.
+fn superseded_while_sending(strategy: DeadlineStrategy, sending_for: Duration) -> (ByHand, ConnId) {
+    let mut by_hand = ByHand::new(strategy);
+    by_hand.shard.handler().act = Box::new(|conn, told| match told {
+        Told::Received(frame) => match frame.as_slice() {
+            b"claim" => conn.claim(b"pump").unwrap(),
+            _ => conn.send_copy(b"PICTURE").unwrap(),
+        },
+        Told::Closing => conn.send_copy(b"BYE").unwrap(),
+        _ => {}
+    });
+    let old = by_hand.accept(b"claim\n");
+    by_hand.receive(old, b"ask\n");
+    by_hand.turn();
+    by_hand.pass(sending_for);
+    by_hand.accept(b"claim\n");
+    assert_eq!(by_hand.end_of(old).unwrap().cause.name(), "superseded");
+    (by_hand, old)
+}
+
+/// A batch of completions may tell that another has claimed before it tells that the send is done.
+#[test]
+fn who_is_superseded_while_a_send_is_in_flight_hears_the_last_word() {
+    under_each_strategy(|strategy| {
+        let (mut by_hand, old) = superseded_while_sending(strategy, Duration::from_millis(1));
+        for word in [&b"PICTURE"[..], b"BYE"] {
+            assert!(!by_hand.has(OpKind::Close));
+            let Op::Send { payload, .. } = by_hand.take(OpKind::Send) else { unreachable!("it is a Send") };
+            assert_eq!(payload, word);
+            by_hand.tell(Completion::Sent { conn: old, payload, result: Ok(word.len()) });
+            by_hand.turn();
+        }
+        let Op::Close { how, .. } = by_hand.take(OpKind::Close) else { unreachable!("it is a Close") };
+        assert_eq!(how, CloseHow::Abortive);
+        by_hand.end_recv(old, RecvEnd::Cancelled);
+        by_hand.tell(Completion::Closed { conn: old });
+        by_hand.finish();
+    });
+}
+
+#[test]
+fn who_has_not_taken_a_send_for_a_tenth_of_a_second_gets_no_last_word() {
+    under_each_strategy(|strategy| {
+        let (by_hand, _) = superseded_while_sending(strategy, Duration::from_millis(120));
+        assert!(by_hand.has(OpKind::Close));
+        by_hand.finish();
     });
 }
 
