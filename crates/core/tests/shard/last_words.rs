@@ -144,7 +144,12 @@ fn superseded_while_sending(strategy: DeadlineStrategy, sending_for: Duration) -
             _ => conn.send_copy(b"PICTURE").unwrap(),
         },
         Told::Closing => conn.send_copy(b"BYE").unwrap(),
-        _ => {}
+        Told::Opened
+        | Told::Overdue
+        | Told::Claimed(_)
+        | Told::Late(_)
+        | Told::Writable
+        | Told::Closed(_) => {}
     });
     let old = by_hand.accept(b"claim\n");
     by_hand.receive(old, b"ask\n");
