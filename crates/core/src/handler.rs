@@ -34,9 +34,10 @@ pub trait Handler {
     }
 
     /// The cause is decided, and what is sent now is the last word: the reason of a disconnect, in protocols that have one.
-    /// To a peer that is already gone, nothing more can be sent. [`Handler::closed`] follows, at once or, after a missed
-    /// heartbeat, when the grace period is over; what the device still sends within it comes to [`Handler::late`]. Our side is
-    /// shut at once then: of several payloads only the first goes out.
+    /// To a peer that is already gone, nothing more can be sent; and one that is reset hears nothing if its socket has not taken
+    /// a send for a tenth of a second. [`Handler::closed`] follows, at once or, after a missed heartbeat, when the grace period
+    /// is over; what the device still sends within it comes to [`Handler::late`]. Our side is shut at once then: of several
+    /// payloads only the first goes out.
     fn closing(&mut self, conn: &mut Conn<'_>, closed: &Closed) {
         let _ = (conn, closed);
     }
