@@ -80,7 +80,8 @@ pub(crate) fn a_full_table_refuses_without_spinning(on: On) {
     let crowd = Crowd::gather(gateway.addr());
     let cpu = cpu_share(&gateway, Duration::from_secs(2), &mut inside);
     assert_eq!(Device::connect(gateway.addr()).read_to_end().1, End::Reset);
-    assert!(is_drained(gateway.addr()), "nobody is left in the queue");
+    // Others come all the time, so that at any one moment one of them may be on its way through.
+    eventually("nobody is left in the queue", || is_drained(gateway.addr()));
     let came = crowd.disperse();
     leave(&mut gateway, inside, before);
     let stats = gateway.end();
