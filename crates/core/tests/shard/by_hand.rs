@@ -72,6 +72,15 @@ impl<P: Protocol + Default> ByHand<P> {
         conn
     }
 
+    /// Has the handler answer whoever says `ask`.
+    pub(crate) fn answer(&mut self) {
+        self.shard.handler().act = Box::new(|conn, told| {
+            if *told == Told::Received(b"ask".to_vec()) {
+                conn.send_copy(b"answer").unwrap();
+            }
+        });
+    }
+
     /// The accept in flight ends without a client.
     pub(crate) fn fail_accept(&mut self, errno: Errno) {
         let Op::Accept { conn, listener } = self.take(OpKind::Accept) else {

@@ -94,11 +94,7 @@ fn a_send_that_meets_the_reset_first_does_not_swallow_the_data_before_it() {
 fn send_fails(strategy: DeadlineStrategy, errno: Errno) -> (ByHand, heartring_core::ConnId) {
     let mut by_hand = ByHand::new(strategy);
     let conn = by_hand.accept(b"\n");
-    by_hand.shard.handler().act = Box::new(|conn, told| {
-        if *told == Told::Received(b"ask".to_vec()) {
-            conn.send_copy(b"answer").unwrap();
-        }
-    });
+    by_hand.answer();
     by_hand.receive(conn, b"ask\n");
     by_hand.turn();
     let Op::Send { payload, .. } = by_hand.take(OpKind::Send) else { unreachable!("a Send was asked for") };
@@ -125,11 +121,7 @@ fn a_send_error_then_a_bare_end_of_stream_is_the_errors_cause() {
 /// A connection that is accused of silence, and whose send then fails.
 fn accused_while_sending(by_hand: &mut ByHand, errno: Errno) -> heartring_core::ConnId {
     let conn = by_hand.accept(b"\n");
-    by_hand.shard.handler().act = Box::new(|conn, told| {
-        if *told == Told::Received(b"ask".to_vec()) {
-            conn.send_copy(b"answer").unwrap();
-        }
-    });
+    by_hand.answer();
     by_hand.receive(conn, b"ask\n");
     by_hand.turn();
     let Op::Send { payload, .. } = by_hand.take(OpKind::Send) else { unreachable!("a Send was asked for") };

@@ -8,7 +8,6 @@ use heartring_core::{
 };
 
 use crate::by_hand::ByHand;
-use crate::recorder::Told;
 use crate::world::{TICK, World, under_each_strategy};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -108,11 +107,7 @@ fn beats_while_accused_of_a_stalled_send(strategy: DeadlineStrategy) -> (ByHand,
         config.overrides.send_stall_within = Some(SECOND);
         config.dead_within = Duration::from_secs(10);
     });
-    by_hand.shard.handler().act = Box::new(|conn, told| {
-        if *told == Told::Received(b"ask".to_vec()) {
-            conn.send_copy(b"answer").unwrap();
-        }
-    });
+    by_hand.answer();
     let conn = by_hand.accept(b"ask\n");
     by_hand.pass(2 * SECOND);
     by_hand.receive(conn, b"\n");
